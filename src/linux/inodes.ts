@@ -1,0 +1,40 @@
+import { cString, raw, syscall } from './ffi.ts';
+
+/** File types of mknod(2). */
+export const S_IF = { FIFO: 0o010000, CHR: 0o020000, BLK: 0o060000 } as const;
+
+/** Makes a FIFO or device node. `mode` holds the type and the permissions. */
+export function makeNode(path: string, mode: number, major = 0, minor = 0): void {
+  syscall(`mknod ${path}`, () => raw.mknod(cString(path), mode, deviceNumber(major, minor)));
+}
+
+/** dev_t as the C library encodes it (makedev(3)). */
+export function deviceNumber(major: number, minor: number): bigint {
+  const [x, y] = [BigInt(major), BigInt(minor)];
+  return ((x & ~0xfffn) << 32n) | ((x & 0xfffn) << 8n) | ((y & ~0xffn) << 12n) | (y & 0xffn);
+}
+
+/** Splits a dev_t of stat(2). */
+export function splitDeviceNumber(device: number | bigint): { major: number; minor: number } {
+  const d = BigInt(device);
+  return {
+    major: Number(((d >> 32n) & ~0xfffn) | ((d >> 8n) & 0xfffn)),
+    minor: Number(((d >> 12n) & ~0xffn) | (d & 0xffn)),
+  };
+}
+
+/** Sets an extended attribute of the file itself, not of what a link leads to. */
+export function setXattr(path: string, name: string, value: Uint8Array): void {
+  syscall(`set xattr ${name} of ${path}`, () =>
+    raw.lsetxattr(cString(path), cString(name), value, value.length, 0),
+  );
+}
+
+/** An extended attribute of the file itself; at most 64 KiB. Throws ENODATA when it has none of that name. */
+export function getXattr(path: string, name: string): Buffer {
+  const value = Buffer.alloc(65536);
+  const size = syscall(`get xattr ${name} of ${path}`, () =>
+    raw.lgetxattr(cString(path), cString(name), value, value.length),
+  );
+  return value.subarray(0, size);
+}

@@ -8,5 +8,7 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Looks at the whole machine, so only where nobody else works on it: see scripts/test.sh.
+    globalSetup: process.env['LEAK_CHECK'] === 'on' ? ['test/harness/leak-check.ts'] : [],
   },
 });

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { trace as otel, SpanStatusCode } from '@opentelemetry/api';
+import { context, trace as otel, propagation, SpanStatusCode } from '@opentelemetry/api';
 import { messageOf } from './errors.ts';
 
 export type Attributes = Record<string, string | number | boolean>;
@@ -72,4 +72,16 @@ export function span<T>(
       for (const listener of listeners) listener(record);
     }
   });
+}
+
+/**
+ * The current span for a program, as environment variables (TRACEPARENT, TRACESTATE,
+ * BAGGAGE). Empty where no OpenTelemetry is set up.
+ */
+export function traceContext(): Record<string, string> {
+  const carrier: Record<string, string> = {};
+  propagation.inject(context.active(), carrier);
+  return Object.fromEntries(
+    Object.entries(carrier).map(([name, value]) => [name.toUpperCase(), value]),
+  );
 }

@@ -17,6 +17,10 @@ export const raw = {
   setns: libc.func('int setns(int fd, int type)'),
   sethostname: libc.func('int sethostname(const char *name, size_t length)'),
   setdomainname: libc.func('int setdomainname(const char *name, size_t length)'),
+  syncfs: libc.func('int syncfs(int fd)'),
+  utimensat: libc.func(
+    'int utimensat(int directory, const char *path, const int64_t *times, int flags)',
+  ),
   mknod: libc.func('int mknod(const char *path, unsigned int mode, uint64_t device)'),
   lsetxattr: libc.func(
     'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
@@ -24,11 +28,27 @@ export const raw = {
   lgetxattr: libc.func(
     'long lgetxattr(const char *path, const char *name, _Out_ void *value, size_t size)',
   ),
+  openat2: libc.func(
+    'long syscall(long number, int directory, const char *path, void *how, uint64_t size)',
+  ),
   socket: libc.func('int socket(int domain, int type, int protocol)'),
+  bind: libc.func('int bind(int fd, const uint8_t *address, unsigned int size)'),
+  setsockopt: libc.func(
+    'int setsockopt(int fd, int level, int option, const uint8_t *value, unsigned int size)',
+  ),
+  send: libc.func('long send(int fd, const uint8_t *data, size_t size, int flags)'),
+  recv: libc.func('long recv(int fd, _Out_ uint8_t *data, size_t size, int flags)'),
+  pipe2: libc.func('int pipe2(_Out_ uint8_t *ends, int flags)'),
+  flock: libc.func('int flock(int fd, int operation)'),
+  ioctlNumber: libc.func('int ioctl(int fd, unsigned long request, long argument)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)'),
 };
 
-const names = new Map([...getSystemErrorMap()].map(([errno, [name]]) => [-errno, name]));
+// ERESTART is what nftables answers a transaction that came too late; libuv does not know it.
+const names = new Map([
+  ...[...getSystemErrorMap()].map(([errno, [name]]): [number, string] => [-errno, name]),
+  [85, 'ERESTART'],
+]);
 
 /**
  * Calls a function of `raw` and answers its result; a negative one becomes an error
@@ -40,12 +60,17 @@ export function syscall(what: string, call: () => number | bigint): number {
   throw new SystemCallError(what, koffi.errno());
 }
 
+/** The symbolic name of an errno number, such as `ENOENT`. */
+export function errnoName(errno: number): string {
+  return names.get(errno) ?? `errno ${errno}`;
+}
+
 /** A failed system call. `code` is the symbolic errno, as in Node's own system errors. */
 export class SystemCallError extends Error {
   readonly code: string;
 
   constructor(what: string, errno: number) {
-    const code = names.get(errno) ?? `errno ${errno}`;
+    const code = errnoName(errno);
     super(`${what}: ${code}`);
     this.code = code;
   }
@@ -59,4 +84,11 @@ export function cString(text: string): string {
     });
   }
   return text;
+}
+
+/** A path for C: a string, or bytes where names need not be UTF-8. Neither may hold a NUL byte. */
+export function cPath(path: string | Uint8Array): string | Uint8Array {
+  if (typeof path === 'string') return cString(path);
+  if (path.includes(0)) return cString(Buffer.from(path).toString('latin1'));
+  return Buffer.concat([path, Buffer.alloc(1)]);
 }

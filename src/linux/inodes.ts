@@ -1,11 +1,11 @@
-import { cString, raw, syscall } from './ffi.ts';
+import { cPath, cString, raw, syscall } from './ffi.ts';
 
 /** File types of mknod(2). */
 export const S_IF = { FIFO: 0o010000, CHR: 0o020000, BLK: 0o060000 } as const;
 
 /** Makes a FIFO or device node. `mode` holds the type and the permissions. */
-export function makeNode(path: string, mode: number, major = 0, minor = 0): void {
-  syscall(`mknod ${path}`, () => raw.mknod(cString(path), mode, deviceNumber(major, minor)));
+export function makeNode(path: string | Uint8Array, mode: number, major = 0, minor = 0): void {
+  syscall(`mknod ${String(path)}`, () => raw.mknod(cPath(path), mode, deviceNumber(major, minor)));
 }
 
 /** dev_t as the C library encodes it (makedev(3)). */
@@ -24,9 +24,9 @@ export function splitDeviceNumber(device: number | bigint): { major: number; min
 }
 
 /** Sets an extended attribute of the file itself, not of what a link leads to. */
-export function setXattr(path: string, name: string, value: Uint8Array): void {
-  syscall(`set xattr ${name} of ${path}`, () =>
-    raw.lsetxattr(cString(path), cString(name), value, value.length, 0),
+export function setXattr(path: string | Uint8Array, name: string, value: Uint8Array): void {
+  syscall(`set xattr ${name} of ${String(path)}`, () =>
+    raw.lsetxattr(cPath(path), cString(name), value, value.length, 0),
   );
 }
 
@@ -37,4 +37,24 @@ export function getXattr(path: string, name: string): Buffer {
     raw.lgetxattr(cString(path), cString(name), value, value.length),
   );
   return value.subarray(0, size);
+}
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+
+/**
+ * Sets the access and the modification time of the file itself, not of what a link leads
+ * to: seconds since 1970, which may be negative, and nanoseconds. Node's own calls take
+ * floating point, too coarse for nanoseconds.
+ */
+export function setTimes(path: string | Uint8Array, seconds: number, nanoseconds: number): void {
+  const times = new BigInt64Array(4).map((_, i) => BigInt(i % 2 === 0 ? seconds : nanoseconds));
+  syscall(`set times of ${String(path)}`, () =>
+    raw.utimensat(AT_FDCWD, cPath(path), times, AT_SYMLINK_NOFOLLOW),
+  );
+}
+
+/** Flushes the whole file system that an open file lies on to the disk. May take seconds: not for the event loop. */
+export function syncFileSystem(fd: number): void {
+  syscall('syncfs', () => raw.syncfs(fd));
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { errnoOf } from '../base/index.ts';
 import { cString, raw, syscall } from './ffi.ts';
 
@@ -126,4 +127,51 @@ export function mountOf(path: string, mounts: MountInfo[] = listMounts()): Mount
     if (best === undefined || mount.target.length >= best.target.length) best = mount;
   }
   return best;
+}
+
+export interface OverlayRequest {
+  /** Read-only directories, topmost first. */
+  lower: readonly string[];
+  upper: string;
+  work: string;
+  target: string;
+}
+
+/** mount(2) hands the options over in one page. */
+const OPTIONS_LIMIT = 4095;
+
+/**
+ * Mounts an overlay filesystem. When the options would not fit a page, the layers' common
+ * directory becomes the working directory for the moment and they are named relative to it.
+ */
+export function mountOverlay(request: OverlayRequest): void {
+  const rest = `upperdir=${escapeOption(request.upper)},workdir=${escapeOption(request.work)},index=off`;
+  const options = (lower: readonly string[]) =>
+    `lowerdir=${lower.map(escapeOption).join(':')},${rest}`;
+  const target = { source: 'overlay', target: request.target, type: 'overlay' };
+  const absolute = options(request.lower);
+  if (Buffer.byteLength(absolute) <= OPTIONS_LIMIT) {
+    mount({ ...target, data: absolute });
+    return;
+  }
+  const common = commonDirectory(request.lower);
+  const relative = options(request.lower.map((path) => path.slice(common.length + 1)));
+  const home = process.cwd();
+  process.chdir(common);
+  try {
+    mount({ ...target, data: relative });
+  } finally {
+    process.chdir(home);
+  }
+}
+
+/** In overlayfs options, commas end a value and colons a layer. */
+function escapeOption(path: string): string {
+  return path.replace(/[\\,:]/g, '\\$&');
+}
+
+function commonDirectory(paths: readonly string[]): string {
+  let common = dirname(paths[0] ?? '/');
+  while (!paths.every((path) => path.startsWith(`${common}/`))) common = dirname(common);
+  return common;
 }

@@ -37,14 +37,19 @@ export function createPinnedNamespace(
 export function insideNamespace<T>(type: PinnableNamespace, path: string, work: () => T): T {
   const fd = openSync(path, 'r');
   try {
-    return insideOther(
-      type,
-      () => syscall(`enter ${type} namespace ${path}`, () => raw.setns(fd, FLAG[type])),
-      work,
-    );
+    return insideOpenNamespace(type, fd, work);
   } finally {
     closeSync(fd);
   }
+}
+
+/** Runs `work` in the namespace that `fd` is open on, synchronously. */
+export function insideOpenNamespace<T>(type: PinnableNamespace, fd: number, work: () => T): T {
+  return insideOther(
+    type,
+    () => syscall(`enter ${type} namespace`, () => raw.setns(fd, FLAG[type])),
+    work,
+  );
 }
 
 function insideOther<T>(type: PinnableNamespace, enter: () => void, work: () => T): T {

@@ -13,17 +13,32 @@ export interface ProcessId {
 
 /** Who runs as `pid` now; undefined if nobody does. A zombie counts as gone. */
 export function identifyProcess(pid: number): ProcessId | undefined {
+  const stat = readStat(pid);
+  return stat === undefined ? undefined : parseStat(pid, stat);
+}
+
+/** The process group that `pid` belongs to; undefined if there is no such process. */
+export function processGroupOf(pid: number): number | undefined {
+  const stat = readStat(pid);
+  return stat === undefined ? undefined : Number(fieldsAfterName(stat)[2]);
+}
+
+function readStat(pid: number): string | undefined {
   try {
-    return parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
+    return readFileSync(`/proc/${pid}/stat`, 'latin1');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
     throw error;
   }
 }
 
+/** The command name may hold anything, also spaces and parentheses. */
+function fieldsAfterName(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
 function parseStat(pid: number, stat: string): ProcessId | undefined {
-  // The command name may hold anything, also spaces and parentheses.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const fields = fieldsAfterName(stat);
   const state = fields[0];
   if (state === 'Z' || state === 'X') return undefined;
   return { pid, startTime: Number(fields[19]) };

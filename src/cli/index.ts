@@ -1,0 +1,5 @@
+export type { Surroundings } from './context.ts';
+export { EXIT } from './exit-codes.ts';
+export { runCli } from './main.ts';
+export type { Output } from './output.ts';
+export type { LayerProgress, PullProgressSource } from './pull-progress.ts';

@@ -1,0 +1,11 @@
+export type { Attachment } from './attachment.ts';
+export type { Bandwidth } from './bandwidth.ts';
+export * from './bridge-network.ts';
+export * from './cni-engine.ts';
+export { CniRuntime, type CniRuntimeOptions } from './cni-runtime.ts';
+export * from './exec-invoker.ts';
+export type { NetworkStatus } from './network-readiness.ts';
+export * from './pod-attachment.ts';
+export type { PodNetwork } from './pod-network.ts';
+export type { CachedAttachment } from './result-cache.ts';
+export * from './selecting-invoker.ts';

@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { KeelsonError } from '../../base/index.ts';
+import { run } from '../../linux/index.ts';
+
+/** The program of a family, as distributions name it. */
+const PROGRAMS = { 4: 'iptables', 6: 'ip6tables' } as const;
+
+export type IpFamily = keyof typeof PROGRAMS;
+
+const CHAIN_LENGTH = 28;
+const COMMENT_LENGTH = 255;
+const OUTPUT_LIMIT = 64 * 1024 * 1024;
+
+/** A rule as iptables-save(8) prints it: `-A CHAIN …`, without the `-A CHAIN`. */
+export interface SavedRule {
+  readonly chain: string;
+  readonly text: string;
+}
+
+/** A table as it is now. */
+export interface SavedTable {
+  readonly chains: ReadonlySet<string>;
+  readonly rules: readonly SavedRule[];
+}
+
+export function familyOf(ip: Uint8Array): IpFamily {
+  return ip.length === 4 ? 4 : 6;
+}
+
+/** The chain of one container: `CNI-`, a prefix and a hash, as the reference plugins name it. */
+export function containerChain(prefix: string, network: string, containerId: string): string {
+  const hash = createHash('sha512').update(`${network}${containerId}`).digest('hex');
+  return `CNI-${prefix}${hash}`.slice(0, CHAIN_LENGTH);
+}
+
+/** Quotes a comment for iptables-restore(8). */
+export function quoteComment(text: string): string {
+  const cut = text.slice(0, COMMENT_LENGTH);
+  return `"${cut.replaceAll(/[\\"]/g, '\\$&').replaceAll(/[\r\n\0]/g, ' ')}"`;
+}
+
+/** Reads a table with iptables-save(8). */
+export async function saveTable(
+  family: IpFamily,
+  table: 'nat' | 'filter',
+  signal: AbortSignal,
+): Promise<SavedTable> {
+  const output = await runProgram(`${PROGRAMS[family]}-save`, ['-t', table], { signal });
+  return parseTable(output);
+}
+
+export function parseTable(output: string): SavedTable {
+  const chains = new Set<string>();
+  const rules: SavedRule[] = [];
+  for (const line of output.split('\n')) {
+    const chain = /^:(\S+)/.exec(line)?.[1];
+    if (chain !== undefined) chains.add(chain);
+    const rule = /^(?:\[\d+:\d+\] )?-A (\S+) (.*)$/.exec(line);
+    if (rule?.[1] !== undefined) rules.push({ chain: rule[1], text: rule[2] ?? '' });
+  }
+  return { chains, rules };
+}
+
+/** Whether a rule ends in a chain. */
+export function leadsTo(rule: SavedRule, chain: string): boolean {
+  return new RegExp(`(^| )-[jg] ${chain}( |$)`).test(rule.text);
+}
+
+/**
+ * What a table is changed by: lines of iptables-restore(8), which are carried out all or
+ * none. A chain that is declared (`:NAME - [0:0]`) is made, or emptied.
+ */
+export async function changeTable(
+  family: IpFamily,
+  table: 'nat' | 'filter',
+  lines: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (lines.length === 0) return;
+  const input = `*${table}\n${lines.join('\n')}\nCOMMIT\n`;
+  await runProgram(`${PROGRAMS[family]}-restore`, ['--noflush', '-w'], { signal, input });
+}
+
+/** The lines that remove chains, and every rule that leads to one of them. */
+export function removeChains(table: SavedTable, chains: readonly string[]): string[] {
+  const present = chains.filter((chain) => table.chains.has(chain));
+  const jumps = table.rules.filter(
+    (rule) => !present.includes(rule.chain) && present.some((chain) => leadsTo(rule, chain)),
+  );
+  return [
+    ...jumps.map((rule) => `-D ${rule.chain} ${rule.text}`),
+    ...present.map((chain) => `-F ${chain}`),
+    ...present.map((chain) => `-X ${chain}`),
+  ];
+}
+
+async function runProgram(
+  program: string,
+  args: readonly string[],
+  options: { signal: AbortSignal; input?: string },
+): Promise<string> {
+  const result = await run(program, args, { ...options, outputLimit: OUTPUT_LIMIT });
+  if (result.code === 0) return result.stdout.toString();
+  throw new KeelsonError('FAILED_PRECONDITION', `Cannot run "${program} ${args.join(' ')}"`, {
+    reason: result.stderr.toString().trim() || `it ended with ${result.code ?? result.signal}`,
+  });
+}

@@ -1,0 +1,65 @@
+import type { Cidr } from '../../base/index.ts';
+import type { PluginCall } from '../spec/index.ts';
+import { chooseBackend, type FirewallBackend, type FirewallPlace } from './firewall-backend.ts';
+import {
+  isMasqueradedByIptables,
+  masqueradeByIptables,
+  unmasqueradeByIptables,
+} from './masquerade-iptables.ts';
+import {
+  collectMasqueradeByNftables,
+  isMasqueradedByNftables,
+  masqueradeByNftables,
+  unmasqueradeByNftables,
+} from './masquerade-nftables.ts';
+import { checkFailed, readConfig } from './plugin-definition.ts';
+
+/** The well-known keys `ipMasq` and `ipMasqBackend`: masquerading of what pods send outwards. */
+export class Masquerade {
+  readonly wanted: boolean;
+  readonly #call: PluginCall;
+  readonly #at: FirewallPlace;
+
+  constructor(call: PluginCall, at: FirewallPlace) {
+    this.wanted = readConfig(call).get('ipMasq')?.boolean() ?? false;
+    this.#call = call;
+    this.#at = at;
+  }
+
+  /** Masquerades what the addresses send outside their subnets. */
+  async add(cidrs: readonly Cidr[]): Promise<void> {
+    if (!this.wanted) return;
+    if ((await this.#backend()) === 'iptables') await masqueradeByIptables(cidrs, this.#call);
+    else await masqueradeByNftables(this.#at, cidrs, this.#call);
+  }
+
+  /** Undoes `add`, also when nothing is known of the addresses. */
+  async remove(): Promise<void> {
+    if (!this.wanted) return;
+    if ((await this.#backend()) === 'nftables') {
+      return unmasqueradeByNftables(this.#at, this.#call);
+    }
+    const ips = this.#call.config.prevResult?.ips ?? [];
+    const onlyV4 = ips.length > 0 && ips.every(({ address }) => !address.includes(':'));
+    await unmasqueradeByIptables(onlyV4 ? [4] : [4, 6], this.#call);
+  }
+
+  async check(cidrs: readonly Cidr[]): Promise<void> {
+    if (!this.wanted) return;
+    const done =
+      (await this.#backend()) === 'iptables'
+        ? await isMasqueradedByIptables(cidrs, this.#call)
+        : await isMasqueradedByNftables(this.#at, cidrs, this.#call);
+    if (!done) throw checkFailed('the addresses are not masqueraded');
+  }
+
+  /** The iptables rules do not say what network they belong to: only nftables is collected. */
+  async gc(): Promise<void> {
+    if (!this.wanted || (await this.#backend()) === 'iptables') return;
+    await collectMasqueradeByNftables(this.#at, this.#call);
+  }
+
+  #backend(): Promise<FirewallBackend> {
+    return chooseBackend(this.#call, 'ipMasqBackend', this.#at.host);
+  }
+}

@@ -1,0 +1,11 @@
+export type { Config, RuntimeConfig, RuntimeType, TlsConfig } from './config.ts';
+export type { ConfigFlags } from './layers.ts';
+export {
+  type ConfigSources,
+  DEFAULT_CONFIG_FILE,
+  loadConfig,
+  readConfig,
+} from './load.ts';
+export { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts';
+export { defaultConfigToml, describe, dumpConfig } from './render.ts';
+export { ANY_NAME, type Setting, settings } from './settings.ts';

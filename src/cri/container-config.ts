@@ -1,0 +1,143 @@
+import {
+  type ContainerConfig as CriContainer,
+  type KeyValue,
+  type Mount,
+  MountPropagation,
+  Signal,
+} from '../gen/runtime/v1/api.ts';
+import type { ContainerConfig, MountConfig } from '../pods/index.ts';
+import { toSecurity } from './container-security.ts';
+import { toImageReference } from './image-spec.ts';
+import { invalid, noNul, required } from './invalid.ts';
+import { NO_RESOURCES, toResources } from './resources.ts';
+
+/** Checks a ContainerConfig and puts it into plain values. */
+export function toContainerConfig(given: CriContainer | undefined): ContainerConfig {
+  const config = required('config', given);
+  const metadata = required('config.metadata', config.metadata);
+  const { linux } = config;
+  if (config.windows !== undefined) throw invalid('config.windows', 'this is a Linux node');
+  if (config.CDIDevices.length > 0) {
+    throw invalid('config.CDI_devices', 'CDI devices are not supported');
+  }
+  const text = (field: string) => (value: string) => noNul(`config.${field}`, value);
+  return {
+    metadata: { name: required('config.metadata.name', metadata.name), attempt: metadata.attempt },
+    image: toImageReference('config.image', config.image),
+    command: config.command.map(text('command')),
+    args: config.args.map(text('args')),
+    workingDir: text('working_dir')(config.workingDir),
+    envs: config.envs.map(toVariable),
+    mounts: config.mounts.map(toMount),
+    devices: config.devices.map(({ containerPath, hostPath, permissions }) => ({
+      containerPath: text('devices.container_path')(containerPath),
+      hostPath: required('config.devices.host_path', text('devices.host_path')(hostPath)),
+      permissions,
+    })),
+    labels: config.labels,
+    annotations: config.annotations,
+    logPath: toLogPath(config.logPath),
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    tty: config.tty,
+    resources:
+      linux?.resources === undefined
+        ? NO_RESOURCES
+        : toResources('config.linux.resources', linux.resources),
+    security: toSecurity(linux?.securityContext),
+    stopSignal: toStopSignal(config.stopSignal),
+  };
+}
+
+function toVariable({ key, value }: KeyValue): { key: string; value: string } {
+  if (key === '' || key.includes('=')) throw invalid('config.envs', `"${key}" is not a name`);
+  const text = value.toString('utf8');
+  // config.json is JSON: there is no way to say other bytes.
+  if (!Buffer.from(text).equals(value)) {
+    throw invalid('config.envs', `the value of "${key}" is not UTF-8`);
+  }
+  return { key: noNul('config.envs', key), value: noNul('config.envs', text) };
+}
+
+const PROPAGATION = new Map<number, MountConfig['propagation']>([
+  [MountPropagation.PROPAGATION_PRIVATE, 'private'],
+  [MountPropagation.PROPAGATION_HOST_TO_CONTAINER, 'host-to-container'],
+  [MountPropagation.PROPAGATION_BIDIRECTIONAL, 'bidirectional'],
+]);
+
+/** What `mount_options` may hold. */
+const MOUNT_OPTIONS = new Set(['noexec', 'nodev', 'nosuid']);
+
+function toMount(mount: Mount): MountConfig {
+  const field = 'config.mounts';
+  const path = required(`${field}.container_path`, mount.containerPath);
+  if (mount.image !== undefined && mount.image.image !== '') {
+    throw invalid(field, `ImageVolumeMountFailed: image volumes ("${path}") are not supported`);
+  }
+  if (mount.uidMappings.length + mount.gidMappings.length > 0) {
+    throw invalid(field, `id mappings ("${path}") need user namespaces, which are not supported`);
+  }
+  const hostPath = required(`${field}.host_path`, mount.hostPath);
+  if (!hostPath.startsWith('/')) throw invalid(field, `"${hostPath}" is not an absolute path`);
+  const propagation = PROPAGATION.get(mount.propagation);
+  if (propagation === undefined) {
+    throw invalid(field, `there is no propagation ${mount.propagation}`);
+  }
+  const unknown = mount.mountOptions.find((option) => !MOUNT_OPTIONS.has(option));
+  if (unknown !== undefined) throw invalid(field, `"${unknown}" is not a mount option`);
+  return {
+    containerPath: noNul(field, path),
+    hostPath: noNul(field, hostPath),
+    readonly: mount.readonly,
+    recursiveReadOnly: mount.recursiveReadOnly,
+    propagation,
+    selinuxRelabel: mount.selinuxRelabel,
+    options: mount.mountOptions,
+  };
+}
+
+/** Relative to the pod's log directory, and not leading out of it. */
+function toLogPath(path: string): string {
+  if (path.startsWith('/') || path.split('/').includes('..')) {
+    throw invalid('config.log_path', `"${path}" leads out of the pod's log directory`);
+  }
+  return noNul('config.log_path', path);
+}
+
+const SIGNAL_NAMES = new Map<number, string>(
+  Object.entries(Signal).map(([name, value]) => [value, name]),
+);
+
+/** `SIGNAL_SIGRTMINPLUS2` is SIGRTMIN+2; undefined for SIGNAL_RUNTIME_DEFAULT. */
+function toStopSignal(value: number): string | undefined {
+  const name = SIGNAL_NAMES.get(value);
+  if (name === undefined) throw invalid('config.stop_signal', `there is no signal ${value}`);
+  if (name === 'SIGNAL_RUNTIME_DEFAULT') return undefined;
+  return name.slice('SIGNAL_'.length).replace('PLUS', '+').replace('MINUS', '-');
+}
+
+/** The other way: a signal by its usual name, 0 for one that CRI has no name for. */
+export function fromStopSignal(name: string): Signal {
+  const key = name.toUpperCase().replace('+', 'PLUS').replace('-', 'MINUS');
+  const known: Record<string, Signal> = Signal;
+  return (
+    known[`SIGNAL_${key.startsWith('SIG') ? key : `SIG${key}`}`] ?? Signal.SIGNAL_RUNTIME_DEFAULT
+  );
+}
+
+export function fromMount(mount: MountConfig): Mount {
+  const propagation = [...PROPAGATION].find(([, name]) => name === mount.propagation)?.[0] ?? 0;
+  return {
+    containerPath: mount.containerPath,
+    hostPath: mount.hostPath,
+    readonly: mount.readonly,
+    selinuxRelabel: mount.selinuxRelabel,
+    propagation: propagation as MountPropagation,
+    uidMappings: [],
+    gidMappings: [],
+    recursiveReadOnly: mount.recursiveReadOnly,
+    image: undefined,
+    imageSubPath: '',
+    mountOptions: mount.options,
+  };
+}

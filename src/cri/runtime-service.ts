@@ -1,0 +1,49 @@
+import type { RuntimeServiceServer } from '../gen/runtime/v1/api.ts';
+import { attach } from './attach.ts';
+import { containerStatusRpc } from './container-status.ts';
+import type { CriContext } from './context.ts';
+import { createContainerRpc } from './create-container.ts';
+import { exec } from './exec.ts';
+import { execSyncRpc } from './exec-sync.ts';
+import { listContainers } from './list-containers.ts';
+import { listPodSandbox } from './list-pod-sandbox.ts';
+import { podSandboxStatus } from './pod-sandbox-status.ts';
+import { portForward } from './port-forward.ts';
+import { removeContainerRpc } from './remove-container.ts';
+import { removePodSandbox } from './remove-pod-sandbox.ts';
+import { reopenContainerLogRpc } from './reopen-container-log.ts';
+import { runPodSandbox } from './run-pod-sandbox.ts';
+import { runtimeConfig } from './runtime-config.ts';
+import { startContainerRpc } from './start-container.ts';
+import { status } from './status.ts';
+import { stopContainerRpc } from './stop-container.ts';
+import { stopPodSandbox } from './stop-pod-sandbox.ts';
+import { type Calls, unary } from './unary.ts';
+import { updateRuntimeConfig } from './update-runtime-config.ts';
+import { version } from './version.ts';
+
+/** The RPCs of RuntimeService that are served; gRPC answers UNIMPLEMENTED for the rest. */
+export function runtimeService(context: CriContext, calls: Calls) {
+  return {
+    version: unary(context, calls, 'Version', version),
+    status: unary(context, calls, 'Status', status),
+    runtimeConfig: unary(context, calls, 'RuntimeConfig', runtimeConfig),
+    updateRuntimeConfig: unary(context, calls, 'UpdateRuntimeConfig', updateRuntimeConfig),
+    runPodSandbox: unary(context, calls, 'RunPodSandbox', runPodSandbox),
+    stopPodSandbox: unary(context, calls, 'StopPodSandbox', stopPodSandbox),
+    removePodSandbox: unary(context, calls, 'RemovePodSandbox', removePodSandbox),
+    podSandboxStatus: unary(context, calls, 'PodSandboxStatus', podSandboxStatus),
+    listPodSandbox: unary(context, calls, 'ListPodSandbox', listPodSandbox),
+    createContainer: unary(context, calls, 'CreateContainer', createContainerRpc),
+    startContainer: unary(context, calls, 'StartContainer', startContainerRpc),
+    stopContainer: unary(context, calls, 'StopContainer', stopContainerRpc),
+    removeContainer: unary(context, calls, 'RemoveContainer', removeContainerRpc),
+    listContainers: unary(context, calls, 'ListContainers', listContainers),
+    containerStatus: unary(context, calls, 'ContainerStatus', containerStatusRpc),
+    exec: unary(context, calls, 'Exec', exec),
+    attach: unary(context, calls, 'Attach', attach),
+    portForward: unary(context, calls, 'PortForward', portForward),
+    execSync: unary(context, calls, 'ExecSync', execSyncRpc),
+    reopenContainerLog: unary(context, calls, 'ReopenContainerLog', reopenContainerLogRpc),
+  } satisfies Partial<RuntimeServiceServer>;
+}

@@ -1,0 +1,53 @@
+import {
+  type RuntimeCondition,
+  type RuntimeHandler,
+  type StatusRequest,
+  StatusResponse,
+} from '../gen/runtime/v1/api.ts';
+import type { CriContext, UnaryHandler } from './context.ts';
+
+/** RuntimeReady and NetworkReady, and what each runtime handler can do. */
+export const status: UnaryHandler<StatusRequest, StatusResponse> = async (
+  context,
+  request,
+  call,
+) => {
+  const network = await context.pods.network.status(call.signal);
+  const conditions: RuntimeCondition[] = [
+    { type: 'RuntimeReady', status: true, reason: '', message: '' },
+    {
+      type: 'NetworkReady',
+      status: network.ready,
+      reason: network.ready ? '' : network.reason,
+      message: network.ready ? '' : network.message,
+    },
+  ];
+  return StatusResponse.fromPartial({
+    status: { conditions },
+    runtimeHandlers: await handlers(context),
+    features: {
+      supplementalGroupsPolicy: true,
+      userNamespacesHostNetwork: false,
+      mountOptions: true,
+    },
+    info: request.verbose ? { config: JSON.stringify(context.configuration) } : {},
+  });
+};
+
+/** Each handler under its name, and the default one also under ''. */
+async function handlers(context: CriContext): Promise<RuntimeHandler[]> {
+  const { runtimes } = context.pods;
+  const names = ['', ...runtimes.list().map((runtime) => runtime.handler)];
+  return Promise.all(
+    names.map(async (name) => {
+      const { mountOptions } = await runtimes.features(name);
+      return {
+        name,
+        features: {
+          recursiveReadOnlyMounts: mountOptions?.includes('rro') ?? false,
+          userNamespaces: false,
+        },
+      };
+    }),
+  );
+}

@@ -1,0 +1,14 @@
+export * from './addresses.ts';
+export * from './bridge-ports.ts';
+export * from './connection-tracking.ts';
+export type { IpvlanMode, LinkKind, MacvlanMode, VethPeer } from './link-kinds.ts';
+export * from './links.ts';
+export { NetlinkError, type Request as NetlinkRequest } from './messages.ts';
+export * from './namespace-handle.ts';
+export * from './nftables.ts';
+export * from './nftables-expressions.ts';
+export * from './routes.ts';
+export * from './rules.ts';
+export { NETLINK, NetlinkSocket } from './socket.ts';
+export * from './taps.ts';
+export * from './traffic-control.ts';

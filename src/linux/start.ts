@@ -1,0 +1,55 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { KeelsonError } from '../base/index.ts';
+import { withoutHybridCgroups } from './hybrid-cgroups.ts';
+
+/** How a program ended. */
+export interface Ending {
+  /** The exit code, or undefined when a signal ended the program. */
+  code: number | undefined;
+  signal: NodeJS.Signals | undefined;
+}
+
+/**
+ * Starts a program as the leader of a session of its own. That there is no such program
+ * shows in `exitOf`.
+ */
+export function start(
+  program: string,
+  args: readonly string[],
+  options: SpawnOptions & { hideHybridCgroups?: boolean },
+): ChildProcess {
+  const { hideHybridCgroups, ...spawnOptions } = options;
+  const launch = () => spawn(program, args, { ...spawnOptions, detached: true });
+  return hideHybridCgroups ? withoutHybridCgroups(launch) : launch();
+}
+
+/**
+ * Waits for a program that was just started to end; its pipes may live on. Fails with
+ * NOT_FOUND if the program is not there.
+ */
+export function exitOf(child: ChildProcess, program: string): Promise<Ending> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      const missing = cause.code === 'ENOENT';
+      reject(
+        new KeelsonError(missing ? 'NOT_FOUND' : 'UNKNOWN', `Cannot run "${program}"`, {
+          cause,
+          ...(missing ? { reason: 'there is no such program' } : {}),
+        }),
+      );
+    });
+    child.once('exit', (code, signal) =>
+      resolve({ code: code ?? undefined, signal: signal ?? undefined }),
+    );
+  });
+}
+
+/** Kills a process started with `start`, and all of its process group. */
+export function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It ended meanwhile.
+  }
+}

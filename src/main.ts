@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+// Not below the temporary directory, Node's own choice: what lies there others may have put.
+enableCompileCache(join(homedir(), '.cache', 'keelson', 'compiled'));
+const { runCli } = await import('./cli/index.ts');
+
+const end = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    // Asked twice: the way out that takes time is not wanted.
+    if (end.signal.aborted) process.exit(130);
+    end.abort(signal);
+  });
+}
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader, such as "head", has seen enough.
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  version: ownVersion(),
+  env: process.env,
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signal: end.signal,
+  serve: async (config, signal) => {
+    const { runDaemon } = await import('./daemon.ts');
+    await runDaemon({ config, version: ownVersion(), signal });
+  },
+});
+
+function ownVersion(): string {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}

@@ -1,0 +1,171 @@
+import { KeelsonError } from '../../base/index.ts';
+import type { BlobSink, Endpoint, ServedManifest } from '../registry/index.ts';
+import {
+  chainIds,
+  type Descriptor,
+  digestOf,
+  type ImageConfig,
+  type ImageManifest,
+  isImageConfigType,
+  layerKind,
+  normalisePlatform,
+  type Platform,
+  parseImageConfig,
+  parseManifest,
+  platformRank,
+} from '../spec/index.ts';
+import { candidatesOf, MAX_INDEX_DEPTH, noneFits } from './platform-choice.ts';
+
+/** Where an image's parts come from: a repository of a registry, or an archive. */
+export interface ImageSource {
+  manifest(tagOrDigest: string, signal: AbortSignal): Promise<ServedManifest>;
+  smallBlob(descriptor: Descriptor, limit: number, signal: AbortSignal): Promise<Buffer>;
+  blob(
+    descriptor: Descriptor,
+    sink: BlobSink,
+    options: { signal: AbortSignal; skip: Set<Endpoint> },
+  ): Promise<Endpoint | undefined>;
+}
+
+export interface DescribedLayer {
+  descriptor: Descriptor;
+  diffId: string;
+  chainId: string;
+}
+
+/** All that is known of an image before its layers are fetched. */
+export interface ImageDescription {
+  kind: 'image' | 'artifact';
+  id: string;
+  manifest: { digest: string; content: Buffer; value: ImageManifest };
+  config: { digest: string; content: Buffer; value: ImageConfig | undefined };
+  /** Base first. Empty for an artifact. */
+  layers: DescribedLayer[];
+}
+
+/** The largest configuration that is read. */
+const MAX_CONFIG = 8 * 1024 * 1024;
+/** Manifests that are read to find the one for this platform. */
+const MAX_MANIFESTS = 50;
+
+export interface DescribeOptions {
+  source: ImageSource;
+  platform: Platform;
+  signal: AbortSignal;
+}
+
+/**
+ * Finds the image for a platform from what a registry serves for a name, and reads its
+ * manifest and configuration. Follows indexes within indexes, to a limit, so that a loop
+ * of them ends.
+ */
+export async function describeImage(
+  served: ServedManifest,
+  options: DescribeOptions,
+): Promise<ImageDescription> {
+  const budget = { manifests: MAX_MANIFESTS };
+  const described = await choose(served, options, { depth: 0, budget, sure: true });
+  if (described !== undefined) return described;
+  throw new KeelsonError('NOT_FOUND', 'Cannot choose an image from an index', {
+    reason: 'none of its entries is for this platform',
+  });
+}
+
+interface Progress {
+  depth: number;
+  budget: { manifests: number };
+  /** Whether the platform is known to fit, or nothing else is on offer. */
+  sure: boolean;
+}
+
+async function choose(
+  served: ServedManifest,
+  options: DescribeOptions,
+  progress: Progress,
+): Promise<ImageDescription | undefined> {
+  const document = parseManifest(served.content, served.mediaType);
+  if (document.kind === 'manifest') {
+    return describeManifest(served, document.manifest, options, progress.sure);
+  }
+  if (progress.depth >= MAX_INDEX_DEPTH) throw malformed('its indexes are nested too deeply');
+  const { source, platform, signal } = options;
+  const candidates = candidatesOf(document.index, platform);
+  if (candidates.length === 0 && progress.depth === 0) throw noneFits(document.index, platform);
+  for (const candidate of candidates) {
+    if (progress.budget.manifests-- <= 0) throw malformed('its indexes have too many entries');
+    const inner = await source.manifest(candidate.digest, signal);
+    if (inner.content.length !== candidate.size)
+      throw malformed('a manifest has another size than stated');
+    const found = await choose({ ...inner, mediaType: candidate.mediaType }, options, {
+      ...progress,
+      depth: progress.depth + 1,
+      sure: candidate.platform !== undefined,
+    });
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+async function describeManifest(
+  served: ServedManifest,
+  manifest: ImageManifest,
+  { source, platform, signal }: DescribeOptions,
+  sure: boolean,
+): Promise<ImageDescription | undefined> {
+  const kept = { digest: served.digest, content: served.content, value: manifest };
+  const content = await source.smallBlob(manifest.config, MAX_CONFIG, signal);
+  const config = { digest: manifest.config.digest, content };
+  if (!isImageConfigType(manifest.config.mediaType)) {
+    return {
+      kind: 'artifact',
+      id: served.digest,
+      manifest: kept,
+      config: { ...config, value: undefined },
+      layers: [],
+    };
+  }
+  const value = parseImageConfig(content);
+  if (!sure && platformRank(platform, normalisePlatform(value)) === undefined) return undefined;
+  const layers = pairLayers(manifest, value);
+  return {
+    kind: 'image',
+    id: manifest.config.digest,
+    manifest: kept,
+    config: { ...config, value },
+    layers,
+  };
+}
+
+/** Layers are named twice: packed in the manifest, unpacked in the configuration. */
+function pairLayers(manifest: ImageManifest, config: ImageConfig): DescribedLayer[] {
+  const diffIds = config.rootfs.diff_ids;
+  if (manifest.layers.length !== diffIds.length) {
+    throw malformed(
+      `its manifest has ${manifest.layers.length} layers and its configuration ${diffIds.length}`,
+    );
+  }
+  const chain = chainIds(diffIds);
+  return manifest.layers.map((descriptor, index) => {
+    refuseUnusable(descriptor);
+    return {
+      descriptor,
+      diffId: diffIds[index] ?? digestOf(Buffer.alloc(0)),
+      chainId: chain[index] ?? digestOf(Buffer.alloc(0)),
+    };
+  });
+}
+
+function refuseUnusable({ mediaType, digest }: Descriptor): void {
+  const kind = layerKind(mediaType);
+  if (kind === 'tar') return;
+  throw new KeelsonError('UNIMPLEMENTED', `Cannot use layer "${digest}"`, {
+    reason:
+      kind === 'foreign'
+        ? 'its content may not be distributed by registries'
+        : `its media type "${mediaType}" is not that of a file system layer`,
+  });
+}
+
+function malformed(reason: string): KeelsonError {
+  return new KeelsonError('INVALID_ARGUMENT', 'Cannot use image', { reason });
+}

@@ -1,0 +1,3 @@
+export function lookUp(_below: string[], _path: string) {
+  return undefined;
+}

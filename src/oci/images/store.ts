@@ -1,0 +1,281 @@
+import { mkdir } from 'node:fs/promises';
+import { KeelsonError, type Logger, messageOf, Semaphore } from '../../base/index.ts';
+import {
+  type Credentials,
+  type EndpointExplanation,
+  RegistryClient,
+  type RegistryOptions,
+} from '../registry/index.ts';
+import { hostPlatform, type Platform } from '../spec/index.ts';
+import { BlobStore } from './blob-store.ts';
+import { type Collected, collect } from './collection.ts';
+import { ImageReader, type ImageRecord } from './image-record.ts';
+import { ImageRecords } from './image-records.ts';
+import { LayerFetcher, visible } from './layer-fetcher.ts';
+import { LayerStore } from './layer-store.ts';
+import type { LayerLimits } from './layer-writer.ts';
+import { Layout } from './layout.ts';
+import { Puller, type PullOptions } from './pull.ts';
+import type { PullProgress } from './pull-progress.ts';
+import { setAside } from './stored-json.ts';
+import { UnpackPool } from './unpack-pool.ts';
+
+export interface ImageStoreOptions {
+  /** The directory that everything lies below, see `Layout`. */
+  root: string;
+  logger: Logger;
+  registry: RegistryOptions;
+  /** What images are chosen for. Default: this machine. */
+  platform?: Platform;
+  /** Layers of one image that download at the same time. Default 3. */
+  parallelLayers?: number;
+  /** Layers of all images that download at the same time. Default 8. */
+  parallelDownloads?: number;
+  /** Threads that unpack. Default: one for each core, four at most. */
+  unpackers?: number;
+  /** Keep layers packed too, so that they can be saved without the registry. Default false. */
+  keepBlobs?: boolean;
+  /** Patterns (`*` and `?`) of references that a kubelet must not remove. */
+  pinned?: readonly string[];
+  /** Refuse layers with device nodes. Default false. */
+  refuseDevices?: boolean;
+  limits?: Partial<LayerLimits>;
+  /** Milliseconds after which an abandoned download is given up for good. Default one day. */
+  partialLifetime?: number;
+}
+
+const DEFAULT_LIMITS: LayerLimits = { bytes: 64 * 1024 ** 3, entries: 4_000_000 };
+const DAY = 24 * 60 * 60 * 1000;
+
+/** Parts of the store, made in the order in which they need each other. */
+interface Parts {
+  layout: Layout;
+  client: RegistryClient;
+  pool: UnpackPool;
+  blobs: BlobStore;
+  layers: LayerStore;
+  records: ImageRecords;
+  reader: ImageReader;
+  fetcher: LayerFetcher;
+  puller: Puller;
+}
+
+/**
+ * The images of this machine. What is answered by `find` and `list` is complete, and on
+ * the disk: a crash or a power loss at any point leaves an image whole or leaves none.
+ */
+export class ImageStore implements AsyncDisposable {
+  readonly #options: ImageStoreOptions;
+  readonly #parts: Parts;
+  /** Collecting one after the other: what a second would free the first may be freeing. */
+  readonly #collecting = new Semaphore(1);
+  readonly #closing = new AbortController();
+  /** Until the holds of before a restart are renewed, nothing may be collected. */
+  #mayCollect = false;
+
+  private constructor(options: ImageStoreOptions, parts: Parts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /**
+   * Opens the store, repairing what a crash left: layers without a commit mark and writes
+   * that did not end are discarded, records that cannot be used set aside and logged.
+   */
+  static async open(options: ImageStoreOptions): Promise<ImageStore> {
+    const { logger } = options;
+    const layout = new Layout(options.root);
+    for (const directory of layout.directories)
+      await mkdir(directory, { recursive: true, mode: 0o711 });
+    const pool = new UnpackPool(options.unpackers === undefined ? {} : { size: options.unpackers });
+    const blobs = await BlobStore.open(layout);
+    const layers = await LayerStore.open(layout, pool, logger);
+    const records = await ImageRecords.open(layout, logger);
+    const reader = new ImageReader(blobs, layers, options.pinned ?? []);
+    for (const image of records.list()) {
+      try {
+        await reader.load(image);
+      } catch (error) {
+        records.drop(image.id);
+        await setAside(records.path(image.id), error, { layout, logger });
+      }
+    }
+    const client = new RegistryClient(options.registry, logger);
+    const fetcher = new LayerFetcher({
+      layout,
+      layers,
+      blobs,
+      pool,
+      logger,
+      limits: { ...DEFAULT_LIMITS, ...options.limits },
+      refuseDevices: options.refuseDevices ?? false,
+      keepBlobs: options.keepBlobs ?? false,
+      downloads: options.parallelDownloads ?? 8,
+    });
+    const puller = new Puller({
+      client,
+      records,
+      reader,
+      layers,
+      blobs,
+      fetcher,
+      logger,
+      platform: options.platform ?? hostPlatform(),
+      parallelLayers: options.parallelLayers ?? 3,
+    });
+    const parts = { layout, client, pool, blobs, layers, records, reader, fetcher, puller };
+    return new ImageStore(options, parts);
+  }
+
+  /**
+   * Pulls an image, or finds that it is here and current. Calls for the same reference and
+   * credentials share one pull; each may give up alone, and when all have, it ends, keeping
+   * what was downloaded for the next. Fails with NOT_FOUND, UNAUTHENTICATED,
+   * PERMISSION_DENIED, UNAVAILABLE (the message begins with `RegistryUnavailable`),
+   * DATA_LOSS, INVALID_ARGUMENT or RESOURCE_EXHAUSTED.
+   */
+  async pull(reference: string, options: PullOptions): Promise<ImageRecord> {
+    const signal = AbortSignal.any([options.signal, this.#closing.signal]);
+    const id = await this.#parts.puller.pull(reference, { ...options, signal });
+    const image = this.find(id);
+    if (image !== undefined) return image;
+    throw new KeelsonError('ABORTED', `Cannot pull image "${reference}"`, {
+      reason: 'it was removed meanwhile',
+    });
+  }
+
+  /** The pulls that are under way, and how far they are. */
+  pulls(): PullProgress[] {
+    return this.#parts.puller.underWay;
+  }
+
+  /** Finds an image by id (with or without `sha256:`, or its unique beginning), tag, or digest. */
+  find(nameOrId: string): ImageRecord | undefined {
+    const image = this.#parts.records.find(nameOrId);
+    return image === undefined ? undefined : this.#parts.reader.read(image);
+  }
+
+  list(): ImageRecord[] {
+    return this.#parts.records.list().map((image) => this.#parts.reader.read(image));
+  }
+
+  /** Removes an image with all its names. That there is none is fine. Held layers stay until released. */
+  async remove(nameOrId: string): Promise<void> {
+    const image = this.#parts.records.find(nameOrId);
+    if (image === undefined) return;
+    await this.#parts.records.remove(image.id);
+    this.#parts.reader.forget(image.id);
+    this.#collectLater();
+  }
+
+  /** The directories of an image's layers, absolute, topmost first: `lowerdir` of an overlay mount. */
+  layerPaths(image: ImageRecord): string[] {
+    return this.layerPathsOf(image.layers.map(({ id }) => id));
+  }
+
+  /** The same for layer ids, base first, as a container recorded them. */
+  layerPathsOf(layerIds: readonly string[]): string[] {
+    const { layers, layout } = this.#parts;
+    const topmostFirst = layerIds.toReversed().map((id) => {
+      const record = layers.get(id);
+      if (record !== undefined) return record;
+      throw new KeelsonError('NOT_FOUND', `Cannot use layer "${id}"`, {
+        reason: 'it is not there',
+      });
+    });
+    // A layer that occurs twice: overlayfs takes each directory once, and the upper one counts.
+    return [...new Set(visible(topmostFirst).map(({ id }) => layout.layer(id)))];
+  }
+
+  /** Keeps the layers of an image, also when the image is removed. Fails with NOT_FOUND if they are gone. */
+  hold(owner: string, image: ImageRecord): void {
+    const ids = image.layers.map(({ id }) => id);
+    if (this.holdLayers(owner, ids).length === 0) return;
+    this.release(owner);
+    throw new KeelsonError('NOT_FOUND', `Cannot use image "${image.id}"`, {
+      reason: 'it was removed meanwhile',
+    });
+  }
+
+  /** Keeps layers by their ids. Answers those that are not there. */
+  holdLayers(owner: string, layerIds: readonly string[]): string[] {
+    this.#parts.layers.hold(owner, layerIds);
+    return layerIds.filter((id) => this.#parts.layers.get(id) === undefined);
+  }
+
+  /** Gives up all that `owner` held. What nothing needs any more is removed in the background. */
+  release(owner: string): void {
+    if (this.#parts.layers.release(owner)) this.#collectLater();
+  }
+
+  /**
+   * Removes layers, blobs and old partial downloads that nothing needs. The first call
+   * says that all holds of before a restart are renewed: nothing is removed earlier.
+   */
+  async collectGarbage(): Promise<Collected> {
+    this.#mayCollect = true;
+    return this.#collect(this.#options.partialLifetime ?? DAY);
+  }
+
+  /**
+   * Removes the images that no container holds, only those without a tag unless `all`,
+   * but no pinned ones, and all partial downloads. Answers the ids and the bytes that
+   * became free.
+   */
+  async prune(options: { all?: boolean } = {}): Promise<{ removed: string[]; freed: Collected }> {
+    const { layers, records, reader } = this.#parts;
+    const removed: string[] = [];
+    for (const image of this.list()) {
+      const top = image.layers.at(-1);
+      const inUse = top !== undefined && layers.isHeld(top.id);
+      if (inUse || image.pinned || (!options.all && image.repoTags.length > 0)) continue;
+      await records.remove(image.id);
+      reader.forget(image.id);
+      removed.push(image.id);
+    }
+    return { removed, freed: await this.#collect(0) };
+  }
+
+  /** Which endpoints a pull would ask, in which order, with which credentials and why. Secrets are left out. */
+  explain(
+    reference: string,
+    options: { credentials?: Credentials; signal: AbortSignal },
+  ): Promise<EndpointExplanation[]> {
+    return this.#parts.client.explain(reference, options.credentials, options.signal);
+  }
+
+  /** The space that images take, as accounted when they were written. */
+  usage(): { mountpoint: string; usedBytes: number; inodesUsed: number } {
+    const { layers, blobs } = this.#parts;
+    return {
+      mountpoint: this.#options.root,
+      usedBytes: layers.space.bytes + blobs.space.bytes,
+      inodesUsed: layers.space.inodes + blobs.space.inodes,
+    };
+  }
+
+  /** Ends pulls and waits until they have landed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { puller, pool, client } = this.#parts;
+    this.#closing.abort(
+      new KeelsonError('CANCELLED', 'Cannot pull', { reason: 'the daemon stops' }),
+    );
+    await puller.landed();
+    using _ = await this.#collecting.acquire();
+    await pool[Symbol.asyncDispose]();
+    await client[Symbol.asyncDispose]();
+  }
+
+  #collectLater(): void {
+    if (!this.#mayCollect || this.#closing.signal.aborted) return;
+    this.#collect(this.#options.partialLifetime ?? DAY).catch((error: unknown) => {
+      this.#options.logger.warn({ error }, `cannot collect garbage: ${messageOf(error)}`);
+    });
+  }
+
+  async #collect(partialLifetime: number): Promise<Collected> {
+    using _ = await this.#collecting.acquire();
+    const { keepBlobs = false } = this.#options;
+    return collect({ ...this.#parts, keepBlobs, partialLifetime });
+  }
+}

@@ -1,0 +1,173 @@
+import { createHash } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
+import { codeOf, KeelsonError } from '../../base/index.ts';
+import { syncFileSystem } from '../../linux/index.ts';
+import { parseDigest } from '../spec/index.ts';
+import { Decompressor } from './decompress.ts';
+import { type LayerLimits, LayerWriter, type WrittenLayer } from './layer-writer.ts';
+import { SharedProgress } from './shared-progress.ts';
+import { TarReader } from './tar-reader.ts';
+
+/** A layer to unpack, in a form that can be sent to a worker. */
+export interface UnpackJob {
+  /** The file that the blob is being written to. */
+  blob: string;
+  /** Its whole size in bytes. */
+  size: number;
+  digest: string;
+  /** The digest of the archive inside, if somebody promised one. */
+  diffId: string | undefined;
+  /** The directory to make and fill, absolute. */
+  directory: string;
+  limits: LayerLimits;
+  refuseDevices: boolean;
+  progress: SharedArrayBuffer;
+}
+
+export interface UnpackedLayer extends WrittenLayer {
+  /** The digest of the archive. */
+  diffId: string;
+}
+
+const READ_SIZE = 1024 * 1024;
+
+/**
+ * Unpacks a layer while its blob is still being written. Reads each byte once: hashed,
+ * decompressed, hashed again and written to the layer's files. Flushes them to the disk.
+ * Fails with DATA_LOSS if a digest is not the promised one; a malformed layer is reported
+ * only when its blob is known to be the one meant.
+ */
+export async function unpackLayer(job: UnpackJob): Promise<UnpackedLayer> {
+  mkdirSync(job.directory, 0o755);
+  const blob = new FollowedBlob(job);
+  try {
+    try {
+      return await unpack(job, blob);
+    } catch (error) {
+      if (codeOf(error) !== 'INVALID_ARGUMENT') throw error;
+      for await (const _ of blob.chunks()) {
+        // Only the digest is wanted now.
+      }
+      blob.verify();
+      throw error;
+    }
+  } finally {
+    blob.close();
+  }
+}
+
+async function unpack(job: UnpackJob, blob: FollowedBlob): Promise<UnpackedLayer> {
+  const { algorithm } = parseDigest(job.diffId ?? job.digest);
+  const archive = createHash(algorithm);
+  const writer = new LayerWriter({
+    root: job.directory,
+    limits: job.limits,
+    refuseDevices: job.refuseDevices,
+  });
+  const reader = new TarReader(writer);
+  let written = 0;
+  const decompressor = new Decompressor((chunk) => {
+    archive.update(chunk);
+    reader.push(chunk);
+    written += chunk.length;
+    refuseBomb(written, job.limits);
+  });
+  try {
+    for await (const chunk of blob.chunks()) await decompressor.write(chunk);
+    await decompressor.end();
+    blob.verify();
+    reader.finish();
+    const diffId = `${algorithm}:${archive.digest('hex')}`;
+    if (job.diffId !== undefined && job.diffId !== diffId) {
+      throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${job.digest}"`, {
+        reason: `the digest of its archive is ${diffId}, not ${job.diffId}`,
+      });
+    }
+    const layer = writer.finish();
+    flush(job.directory);
+    return { ...layer, diffId };
+  } finally {
+    decompressor.abandon();
+    writer.abandon();
+  }
+}
+
+/** Headers and what follows the end of an archive are bytes too. */
+function refuseBomb(written: number, limits: LayerLimits): void {
+  if (written <= limits.bytes + limits.entries * 2048) return;
+  throw new KeelsonError('RESOURCE_EXHAUSTED', 'Cannot unpack layer', {
+    reason: `its archive is larger than ${limits.bytes} bytes`,
+    hint: 'the limits are part of the image configuration of the daemon',
+  });
+}
+
+function flush(directory: string): void {
+  const fd = openSync(directory, 'r');
+  try {
+    syncFileSystem(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Reads a blob as far as it is there, waits for more, and hashes what it reads. */
+class FollowedBlob {
+  readonly #job: UnpackJob;
+  readonly #progress: SharedProgress;
+  readonly #hash;
+  readonly #fd: number;
+  /** Used in turn: one is being decompressed while the next is read. */
+  readonly #buffers = [0, 1].map(() => Buffer.allocUnsafeSlow(READ_SIZE));
+  #position = 0;
+  #turn = 0;
+
+  constructor(job: UnpackJob) {
+    this.#job = job;
+    this.#progress = new SharedProgress(job.progress);
+    this.#hash = createHash(parseDigest(job.digest).algorithm);
+    this.#fd = openSync(job.blob, 'r');
+  }
+
+  async *chunks(): AsyncGenerator<Buffer> {
+    while (this.#position < this.#job.size) {
+      await this.#progress.beyond(this.#position);
+      if (this.#progress.abandoned) {
+        throw new KeelsonError('CANCELLED', `Cannot unpack layer "${this.#job.digest}"`, {
+          reason: 'its download was given up',
+        });
+      }
+      const chunk = this.#read();
+      if (chunk.length === 0) throw this.#truncated();
+      this.#hash.update(chunk);
+      this.#position += chunk.length;
+      yield chunk;
+      this.#progress.consumed = this.#position;
+    }
+  }
+
+  verify(): void {
+    const { algorithm } = parseDigest(this.#job.digest);
+    const actual = `${algorithm}:${this.#hash.digest('hex')}`;
+    if (actual === this.#job.digest) return;
+    throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${this.#job.digest}"`, {
+      reason: `the digest of what was downloaded is ${actual}`,
+    });
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #read(): Buffer {
+    const buffer = this.#buffers[this.#turn++ % this.#buffers.length] ?? Buffer.alloc(0);
+    const available = Math.min(this.#progress.available, this.#job.size) - this.#position;
+    const wanted = Math.min(buffer.length, available);
+    return buffer.subarray(0, readSync(this.#fd, buffer, 0, wanted, this.#position));
+  }
+
+  #truncated(): KeelsonError {
+    return new KeelsonError('DATA_LOSS', `Cannot trust layer "${this.#job.digest}"`, {
+      reason: `it has ${this.#position} of ${this.#job.size} bytes`,
+    });
+  }
+}

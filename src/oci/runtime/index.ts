@@ -1,0 +1,2 @@
+export * from './conmon.ts';
+export * from './oci-runtime.ts';

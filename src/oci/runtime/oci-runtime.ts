@@ -1,0 +1,207 @@
+import { KeelsonError, span, withTimeout } from '../../base/index.ts';
+import { type RunResult, run } from '../../linux/index.ts';
+import type { Resources } from '../spec/index.ts';
+
+export type RuntimeType = 'crun' | 'runc' | 'runsc';
+
+export interface OciRuntimeOptions {
+  /** The runtime handler's name, as kubelets know it from a RuntimeClass. */
+  handler: string;
+  type: RuntimeType;
+  /** The program. */
+  path: string;
+  /** Where the runtime keeps its state. */
+  root: string;
+  /** More global options for each call. */
+  options?: readonly string[];
+  systemdCgroup: boolean;
+}
+
+/** What `state` answers of a container (runtime.md, "State"). */
+export interface RuntimeState {
+  status: 'creating' | 'created' | 'running' | 'stopped' | 'paused';
+  pid: number;
+}
+
+/** No call of a runtime takes this long, in milliseconds, unless it is stuck. */
+const CALL_DEADLINE = 60_000;
+
+/**
+ * The command line of an OCI runtime: crun, runc or runsc. Containers are created
+ * through a monitor (see `Conmon`); everything else goes straight to the runtime.
+ */
+export class OciRuntime {
+  readonly handler: string;
+  readonly type: RuntimeType;
+  readonly path: string;
+  readonly systemdCgroup: boolean;
+  readonly #root: string;
+  readonly #options: readonly string[];
+
+  constructor(options: OciRuntimeOptions) {
+    this.handler = options.handler;
+    this.type = options.type;
+    this.path = options.path;
+    this.systemdCgroup = options.systemdCgroup;
+    this.#root = options.root;
+    this.#options = options.options ?? [];
+  }
+
+  /** crun 1.8 refuses hosts where the v2 tree is mounted beside v1 controllers. */
+  get hideHybridCgroups(): boolean {
+    return this.type === 'crun';
+  }
+
+  /** Options before the command, except how cgroups are driven (the monitor adds that itself). */
+  get globalArgs(): string[] {
+    return [`--root=${this.#root}`, ...this.#options];
+  }
+
+  async start(id: string, signal: AbortSignal): Promise<void> {
+    await this.#expect('start', [id], signal);
+  }
+
+  /** Signals the container's first process. Answers false when the container is gone. */
+  async kill(id: string, signalName: string, signal: AbortSignal): Promise<boolean> {
+    const result = await this.call('kill', [id, signalName], signal);
+    if (result.code === 0) return true;
+    if (isGone(messageIn(result))) return false;
+    throw this.#failure('kill', id, result);
+  }
+
+  /** Removes what the runtime keeps of a container, killing it first. Absence is fine. */
+  async delete(id: string, signal: AbortSignal): Promise<void> {
+    const result = await this.call('delete', ['--force', id], signal);
+    if (result.code !== 0 && !isGone(messageIn(result))) throw this.#failure('delete', id, result);
+  }
+
+  /** Undefined when the runtime does not know the container. */
+  async state(id: string, signal: AbortSignal): Promise<RuntimeState | undefined> {
+    const result = await this.call('state', [id], signal);
+    if (result.code === 0) return JSON.parse(result.stdout.toString()) as RuntimeState;
+    if (isGone(messageIn(result))) return undefined;
+    throw this.#failure('state', id, result);
+  }
+
+  async update(id: string, resources: Resources, signal: AbortSignal): Promise<void> {
+    await this.#expect('update', ['--resources', '-', id], signal, JSON.stringify(resources));
+  }
+
+  /**
+   * The command line that runs a process in a running container and ends with its exit
+   * code. `process` is a file with an OCI process object; the runtime writes the process's
+   * pid, as the host sees it, to `pid`, and errors of its own to `log`. With `console`,
+   * it sends the process's terminal to the socket at that path.
+   */
+  execCommand(id: string, files: ExecFiles): ExecCommand {
+    return {
+      program: this.path,
+      args: [
+        ...this.#cgroupArgs(),
+        ...this.globalArgs,
+        ...['--log', files.log, '--log-format', 'json'],
+        ...['exec', '--process', files.process, '--pid-file', files.pid],
+        ...(files.console === undefined ? [] : ['--console-socket', files.console]),
+        id,
+      ],
+      hideHybridCgroups: this.hideHybridCgroups,
+    };
+  }
+
+  /** The first line of `--version`. Fails when the program is missing. */
+  async version(signal: AbortSignal): Promise<string> {
+    const result = await run(this.path, ['--version'], { signal: withTimeout(signal, 10_000) });
+    return result.stdout.toString().split('\n')[0] ?? '';
+  }
+
+  /** The answer of `features`; undefined from runtimes that do not have the command. */
+  async features(signal: AbortSignal): Promise<RuntimeFeatures | undefined> {
+    const result = await run(this.path, ['features'], { signal: withTimeout(signal, 10_000) });
+    if (result.code !== 0) return undefined;
+    try {
+      return JSON.parse(result.stdout.toString()) as RuntimeFeatures;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Runs one command of the runtime. */
+  async call(
+    command: string,
+    args: readonly string[],
+    signal: AbortSignal,
+    input?: string,
+  ): Promise<RunResult> {
+    return span(`oci.${command}`, { runtime: this.handler, args: args.join(' ') }, () =>
+      run(this.path, [...this.#cgroupArgs(), ...this.globalArgs, command, ...args], {
+        signal: withTimeout(signal, CALL_DEADLINE),
+        hideHybridCgroups: this.hideHybridCgroups,
+        ...(input === undefined ? {} : { input }),
+      }),
+    );
+  }
+
+  #cgroupArgs(): string[] {
+    return this.systemdCgroup ? ['--systemd-cgroup'] : [];
+  }
+
+  async #expect(
+    command: string,
+    args: string[],
+    signal: AbortSignal,
+    input?: string,
+  ): Promise<void> {
+    const result = await this.call(command, args, signal, input);
+    if (result.code !== 0) throw this.#failure(command, args.at(-1) ?? '', result);
+  }
+
+  #failure(command: string, id: string, result: RunResult): KeelsonError {
+    return new KeelsonError('UNKNOWN', `Cannot ${command} container "${id}" by ${this.path}`, {
+      reason: messageIn(result),
+    });
+  }
+}
+
+/** Files by which a runtime and its caller speak of one exec. */
+export interface ExecFiles {
+  process: string;
+  pid: string;
+  log: string;
+  console: string | undefined;
+}
+
+export interface ExecCommand {
+  program: string;
+  args: string[];
+  hideHybridCgroups: boolean;
+}
+
+/** The part of `features` that Keelson reads (features.md). */
+export interface RuntimeFeatures {
+  mountOptions?: string[];
+  linux?: { mountExtensions?: { idmap?: { enabled?: boolean } } };
+}
+
+/** What a runtime said of its failure: the last line on stderr, without a JSON or time wrapping. */
+function messageIn(result: RunResult): string {
+  const text = result.stderr.toString().trim();
+  const line = text.split('\n').at(-1) ?? '';
+  if (line !== '') return cleanMessage(line);
+  return result.signal === undefined ? `exit code ${result.code}` : `killed by ${result.signal}`;
+}
+
+/** The `msg` of a JSON or logfmt line, otherwise the line itself. */
+export function cleanMessage(line: string): string {
+  try {
+    const parsed: unknown = JSON.parse(line);
+    if (typeof parsed === 'object' && parsed !== null && 'msg' in parsed) return String(parsed.msg);
+  } catch {
+    // Not JSON: plain text.
+  }
+  const logfmt = /msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1];
+  return logfmt?.replaceAll('\\"', '"') ?? line;
+}
+
+function isGone(message: string): boolean {
+  return /does not exist|not running|no such process|No such process|not found/.test(message);
+}

@@ -1,0 +1,71 @@
+import type { ContainerSpecRequest } from './container-spec.ts';
+import type { DeviceRule, SpecMount } from './runtime-config.ts';
+
+/**
+ * What a container may do with devices unless it asks for more: nothing, but for the
+ * nodes that the runtime specification has in each container.
+ */
+export const DEFAULT_DEVICE_RULES: readonly DeviceRule[] = [
+  { allow: false, access: 'rwm' },
+  ...[
+    [1, 3], // null
+    [1, 5], // zero
+    [1, 7], // full
+    [1, 8], // random
+    [1, 9], // urandom
+    [5, 0], // tty
+    [5, 1], // console
+    [5, 2], // ptmx
+  ].map(([major, minor]) => ({
+    allow: true,
+    type: 'c' as const,
+    major: major ?? 0,
+    minor: minor ?? 0,
+    access: 'rwm',
+  })),
+  { allow: true, type: 'c', major: 136, access: 'rwm' }, // pts/*
+];
+
+/** The mounts of each container before its own: what containerd gives too. */
+export function defaultMounts(
+  request: Pick<ContainerSpecRequest, 'privileged' | 'namespaces' | 'userMappings'>,
+): SpecMount[] {
+  const readonly = request.privileged ? 'rw' : 'ro';
+  const hidden = ['nosuid', 'noexec', 'nodev'];
+  // A user namespace may mount sysfs only if it owns the network namespace.
+  const boundSys = request.userMappings !== undefined && !('network' in request.namespaces);
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: hidden },
+    {
+      destination: '/dev',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+    },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    ...('ipc' in request.namespaces
+      ? [{ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: hidden }]
+      : [
+          {
+            destination: '/dev/mqueue',
+            type: 'bind',
+            source: '/dev/mqueue',
+            options: ['rbind', ...hidden],
+          },
+        ]),
+    boundSys
+      ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'rro', ...hidden] }
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...hidden, readonly] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: [...hidden, 'relatime', readonly],
+    },
+  ];
+}

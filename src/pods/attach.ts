@@ -1,0 +1,62 @@
+import { join } from 'node:path';
+import { abandonOn, NEVER } from '../base/index.ts';
+import { connectSeqpacket } from '../linux/index.ts';
+import { MONITOR_FILES } from '../oci/runtime/index.ts';
+import { containerPaths } from './container-paths.ts';
+import type { CommandIo } from './exec-stream.ts';
+import type { Pods } from './pods.ts';
+import { isLive } from './record-exit.ts';
+import { runningContainer } from './running-container.ts';
+
+/** How conmon marks its packets: the first byte names the stream. */
+const STDERR = 3;
+
+/**
+ * Joins a client's streams to those of a container's first process. Answers the exit code
+ * when the container has ended; undefined when that is not known.
+ */
+export async function attachContainer(
+  pods: Pods,
+  containerId: string,
+  io: CommandIo,
+  signal: AbortSignal,
+): Promise<{ code: number } | undefined> {
+  const { id, config } = runningContainer(pods, containerId, 'attach to');
+  const { bundle } = containerPaths(pods, id);
+  const socket = await connectSeqpacket(join(bundle, MONITOR_FILES.attach), signal);
+  using _socket = { [Symbol.dispose]: () => void socket.destroy() };
+  if (config.tty) void resize(pods, bundle, io);
+  if (config.stdin) io.stdin?.on('error', () => {}).pipe(socket);
+  for await (const packet of withAbort(socket, signal)) await deliver(packet, io);
+  signal.throwIfAborted();
+  if (isLive(pods.containers.get(id))) await abandonOn(signal, pods.exits.wait(id, NEVER));
+  const ended = pods.containers.find(id);
+  return ended?.state.phase === 'exited' ? { code: ended.state.exitCode } : undefined;
+}
+
+async function resize(pods: Pods, bundle: string, io: CommandIo): Promise<void> {
+  for await (const size of io.resizes) await pods.conmon.resize(bundle, size).catch(() => {});
+}
+
+/** Waits while the client does not take more. */
+async function deliver(packet: Buffer, io: CommandIo): Promise<void> {
+  const stream = packet[0] === STDERR ? io.stderr : io.stdout;
+  if (stream === undefined || stream.destroyed) return;
+  await new Promise<void>((resolve) => stream.write(packet.subarray(1), () => resolve()));
+}
+
+/** The packets until the monitor closes the socket or the signal aborts. */
+async function* withAbort(
+  socket: AsyncIterable<Buffer> & { destroy(): unknown },
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const onAbort = () => void socket.destroy();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    yield* socket;
+  } catch {
+    // Destroyed, or the monitor has gone: either way there is nothing more.
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * What a pod and its containers are asked to be. These are CRI's PodSandboxConfig and
+ * ContainerConfig in plain values; they are kept in the records as JSON.
+ */
+export interface SandboxConfig {
+  metadata: SandboxMetadata;
+  hostname: string;
+  /** Where the logs of the pod's containers go; '' for none. */
+  logDirectory: string;
+  /** Undefined: the host's own resolv.conf. */
+  dns: { servers: string[]; searches: string[]; options: string[] } | undefined;
+  portMappings: PortMapping[];
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  /** In the form of the node's cgroup driver; '' for the default. */
+  cgroupParent: string;
+  sysctls: Record<string, string>;
+  namespaces: NamespaceModes;
+  privileged: boolean;
+  resources: ContainerResources | undefined;
+  overhead: ContainerResources | undefined;
+}
+
+export interface SandboxMetadata {
+  name: string;
+  namespace: string;
+  uid: string;
+  attempt: number;
+}
+
+export interface PortMapping {
+  protocol: 'tcp' | 'udp' | 'sctp';
+  containerPort: number;
+  /** 0: none. */
+  hostPort: number;
+  hostIp: string;
+}
+
+export type NamespaceMode = 'pod' | 'container' | 'node' | 'target';
+
+export interface NamespaceModes {
+  network: 'pod' | 'node';
+  ipc: 'pod' | 'node';
+  pid: NamespaceMode;
+  /** The container whose PID namespace is joined in mode `target`. */
+  targetId: string;
+}
+
+export interface ContainerConfig {
+  metadata: { name: string; attempt: number };
+  image: ImageReference;
+  command: string[];
+  args: string[];
+  workingDir: string;
+  envs: { key: string; value: string }[];
+  mounts: MountConfig[];
+  devices: { containerPath: string; hostPath: string; permissions: string }[];
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  /** Below the sandbox's log directory; '' for none. */
+  logPath: string;
+  stdin: boolean;
+  stdinOnce: boolean;
+  tty: boolean;
+  resources: ContainerResources;
+  security: ContainerSecurity;
+  /** Overrides the image's: a name such as `SIGTERM`. */
+  stopSignal: string | undefined;
+}
+
+export interface ImageReference {
+  image: string;
+  userSpecifiedImage: string;
+  annotations: Record<string, string>;
+  runtimeHandler: string;
+}
+
+export interface MountConfig {
+  containerPath: string;
+  hostPath: string;
+  readonly: boolean;
+  recursiveReadOnly: boolean;
+  propagation: 'private' | 'host-to-container' | 'bidirectional';
+  selinuxRelabel: boolean;
+  /** More options of the bind mount, such as `noexec`. */
+  options: string[];
+}
+
+/** Sizes in bytes, times in microseconds; undefined leaves the value alone. */
+export interface ContainerResources {
+  cpuPeriod: number | undefined;
+  cpuQuota: number | undefined;
+  cpuShares: number | undefined;
+  memoryLimit: number | undefined;
+  /** Memory and swap together. */
+  memorySwapLimit: number | undefined;
+  oomScoreAdj: number | undefined;
+  cpusetCpus: string | undefined;
+  cpusetMems: string | undefined;
+  hugepageLimits: { pageSize: string; limit: number }[];
+  /** Files of cgroup v2 and their values. */
+  unified: Record<string, string>;
+}
+
+export interface ContainerSecurity {
+  privileged: boolean;
+  namespaces: NamespaceModes;
+  addCapabilities: string[];
+  dropCapabilities: string[];
+  addAmbientCapabilities: string[];
+  runAsUser: number | undefined;
+  runAsGroup: number | undefined;
+  runAsUsername: string;
+  supplementalGroups: number[];
+  /** `merge` adds the memberships in the image's /etc/group. */
+  supplementalGroupsPolicy: 'merge' | 'strict';
+  readonlyRootfs: boolean;
+  noNewPrivileges: boolean;
+  maskedPaths: string[];
+  readonlyPaths: string[];
+  seccomp: SecurityProfile;
+  apparmor: SecurityProfile | undefined;
+}
+
+export type SecurityProfile =
+  | { type: 'runtime-default' }
+  | { type: 'unconfined' }
+  /** A seccomp file's absolute path, or the name of a loaded AppArmor profile. */
+  | { type: 'localhost'; reference: string };

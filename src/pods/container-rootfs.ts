@@ -1,0 +1,32 @@
+import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { mountOverlay, unmountAll } from '../linux/index.ts';
+import type { ContainerPaths } from './container-paths.ts';
+
+/** What a root filesystem is made of. */
+export interface RootfsSource {
+  /** Directories of the image's layers, topmost first. */
+  layers: readonly string[];
+  /** How the image has its root directory: an overlay shows that of the upper one. */
+  root: { mode: number; uid: number; gid: number };
+}
+
+/** Mounts an image's layers with a writable layer of the container's own above them. */
+export async function mountRootfs(
+  paths: ContainerPaths,
+  { layers, root }: RootfsSource,
+): Promise<void> {
+  await mkdir(paths.upper, { recursive: true });
+  await chown(paths.upper, root.uid, root.gid);
+  await chmod(paths.upper, root.mode);
+  await mkdir(paths.work, { mode: 0o700 });
+  await mkdir(paths.rootfs, { mode: 0o755 });
+  mountOverlay({ lower: layers, upper: paths.upper, work: paths.work, target: paths.rootfs });
+}
+
+/** Unmounts the root filesystem and deletes what the container wrote. Absence is fine. */
+export async function removeRootfs(paths: ContainerPaths): Promise<void> {
+  unmountAll(paths.rootfs);
+  // Removing the mountpoint also takes the mount out of namespaces that copied it.
+  await rm(paths.rootfs, { recursive: true, force: true });
+  await rm(paths.storage, { recursive: true, force: true });
+}

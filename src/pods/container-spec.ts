@@ -1,0 +1,184 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { during, KeelsonError } from '../base/index.ts';
+import {
+  buildRuntimeConfig,
+  type ContainerSpecRequest,
+  type ImageConfig,
+  type NamespaceType,
+  type RuntimeConfig,
+  type Seccomp,
+} from '../oci/spec/index.ts';
+import type { ContainerConfig, ContainerSecurity, SecurityProfile } from './config.ts';
+import { hostDevices, requestedDevices } from './container-devices.ts';
+import {
+  type MountFeatures,
+  requestedMounts,
+  rootfsPropagation,
+  sandboxMounts,
+} from './container-mounts.ts';
+import type { ContainerPaths } from './container-paths.ts';
+import {
+  argvOf,
+  environmentOf,
+  type ProcessDefaults,
+  workingDirectoryOf,
+} from './container-process.ts';
+import { oomScoreAdjFor, resourcesFor } from './container-resources.ts';
+import { volumeMounts } from './image-volumes.ts';
+import { pidNamespacePath } from './pid-namespace.ts';
+import type { HostFacts, Pods } from './pods.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
+import { hostnameOf } from './sandbox-namespaces.ts';
+
+/** Everything that goes into a container's config.json. The root filesystem is mounted already. */
+export interface ContainerSpecInput {
+  container: ContainerRecord;
+  sandbox: SandboxRecord;
+  image: ImageConfig;
+  paths: ContainerPaths;
+  mountFeatures: MountFeatures;
+}
+
+export async function containerSpec(pods: Pods, input: ContainerSpecInput): Promise<RuntimeConfig> {
+  const { container, sandbox, paths } = input;
+  const { config } = container;
+  const { security } = config;
+  const defaults: ProcessDefaults = input.image.config ?? {};
+  const hostname = hostnameOf(sandbox.config);
+  const request: ContainerSpecRequest = {
+    rootfs: paths.rootfs,
+    readonlyRootfs: security.readonlyRootfs,
+    process: {
+      args: argvOf(config, defaults),
+      env: environmentOf(config, defaults, hostname),
+      cwd: workingDirectoryOf(config, defaults),
+      user: {
+        uid: container.user.uid,
+        gid: container.user.gid,
+        additionalGids: container.user.supplementalGroups,
+      },
+      terminal: config.tty,
+      noNewPrivileges: security.noNewPrivileges,
+      oomScoreAdj: oomScoreAdjFor(config.resources.oomScoreAdj, pods.host),
+      apparmorProfile: apparmorFor(security, pods.host),
+    },
+    privileged: security.privileged,
+    capabilities: {
+      add: security.addCapabilities,
+      drop: security.dropCapabilities,
+      addAmbient: security.addAmbientCapabilities,
+    },
+    seccomp: await seccompFor(security.seccomp),
+    namespaces: namespacesFor(pods, container, sandbox),
+    userMappings: undefined,
+    mounts: [
+      ...sandboxMounts(sandbox, pods.sandboxes.directoryOf(sandbox.id), {
+        mounts: config.mounts,
+        readonlyRootfs: security.readonlyRootfs,
+      }),
+      ...(await volumeMounts(defaults.Volumes ?? {}, config.mounts, paths)),
+      ...(await requestedMounts(config.mounts, input.mountFeatures)),
+    ],
+    rootfsPropagation: rootfsPropagation(config.mounts),
+    devices: [
+      ...(security.privileged ? await hostDevices() : []),
+      ...(await requestedDevices(config.devices)),
+    ],
+    maskedPaths: security.maskedPaths,
+    readonlyPaths: security.readonlyPaths,
+    resources: resourcesFor(config.resources, pods.host, pods.settings.pidsLimit),
+    cgroupsPath: container.cgroupsPath,
+    annotations: annotationsFor(container, sandbox),
+    host: {
+      boundingCapabilities: pods.host.boundingCapabilities,
+      cgroupV2: pods.host.cgroups.mode === 'unified',
+    },
+  };
+  return buildRuntimeConfig(request);
+}
+
+function namespacesFor(
+  pods: Pods,
+  container: ContainerRecord,
+  sandbox: SandboxRecord,
+): Partial<Record<NamespaceType, string | undefined>> {
+  const { security } = container.config;
+  const { net, ipc, uts } = sandbox.namespaces;
+  const pid = pidNamespacePath(pods, security.namespaces, sandbox);
+  return {
+    mount: undefined,
+    ...(net === undefined ? {} : { network: net }),
+    ...(ipc === undefined ? {} : { ipc }),
+    ...(uts === undefined ? {} : { uts }),
+    ...(pid === 'host' ? {} : { pid: pid === 'new' ? undefined : pid }),
+    ...(pods.host.cgroups.mode === 'unified' && !security.privileged ? { cgroup: undefined } : {}),
+  };
+}
+
+/** A profile that is asked for must be there; where the kernel has no AppArmor none can be. */
+function apparmorFor({ apparmor, privileged }: ContainerSecurity, host: HostFacts) {
+  if (apparmor?.type !== 'localhost' || privileged) return undefined;
+  if (host.apparmor) return apparmor.reference;
+  throw new KeelsonError(
+    'INVALID_ARGUMENT',
+    `Cannot use AppArmor profile "${apparmor.reference}"`,
+    {
+      reason: "this host's kernel has no AppArmor",
+    },
+  );
+}
+
+async function seccompFor(profile: SecurityProfile): Promise<'default' | Seccomp | undefined> {
+  if (profile.type === 'unconfined') return undefined;
+  if (profile.type === 'runtime-default') return 'default';
+  const action = `Cannot use seccomp profile "${profile.reference}"`;
+  if (resolve(profile.reference) !== profile.reference) {
+    throw new KeelsonError('INVALID_ARGUMENT', action, { reason: 'it is not an absolute path' });
+  }
+  try {
+    return JSON.parse(await readFile(profile.reference, 'utf8')) as Seccomp;
+  } catch (error) {
+    throw during(action, error, 'a profile is a JSON file on this node, as in the OCI spec');
+  }
+}
+
+/** Annotations by which runtimes and hooks know what a container is; gVisor needs the first two. */
+function annotationsFor(
+  container: ContainerRecord,
+  sandbox: SandboxRecord,
+): Record<string, string> {
+  const { metadata } = sandbox.config;
+  return {
+    'io.kubernetes.cri.container-type': 'container',
+    'io.kubernetes.cri.sandbox-id': sandbox.id,
+    'io.kubernetes.cri.sandbox-name': metadata.name,
+    'io.kubernetes.cri.sandbox-namespace': metadata.namespace,
+    'io.kubernetes.cri.sandbox-uid': metadata.uid,
+    'io.kubernetes.cri.container-name': container.config.metadata.name,
+    'io.kubernetes.cri.image-name': container.config.image.image,
+  };
+}
+
+/** The process of an exec: like the container's own, with another command line. */
+export function execProcess(
+  config: RuntimeConfig,
+  command: readonly string[],
+  terminal: boolean,
+): RuntimeConfig['process'] {
+  const env =
+    terminal && !config.process.env.some((each) => each.startsWith('TERM='))
+      ? [...config.process.env, 'TERM=xterm']
+      : config.process.env;
+  return { ...config.process, args: [...command], env, terminal };
+}
+
+/** What a container's config.json says. */
+export async function readSpec(bundle: string): Promise<RuntimeConfig> {
+  return JSON.parse(await readFile(`${bundle}/config.json`, 'utf8')) as RuntimeConfig;
+}
+
+/** The stop signal of a container: as asked, else the image's, else SIGTERM. */
+export function stopSignalFor(config: ContainerConfig, image: ImageConfig): string {
+  return config.stopSignal ?? image.config?.StopSignal ?? 'SIGTERM';
+}

@@ -1,0 +1,118 @@
+import { KeelsonError } from '../base/index.ts';
+import { readFileInRoot } from '../linux/index.ts';
+import type { ContainerSecurity } from './config.ts';
+
+/** Whom a container's first process runs as. */
+export interface ContainerUser {
+  uid: number;
+  gid: number;
+  supplementalGroups: number[];
+}
+
+/**
+ * Resolves the user of a container from what was asked, else from the image's `User`
+ * (`user`, `uid`, `user:group`, …), with names looked up in the image's own /etc/passwd
+ * and /etc/group. Fails with INVALID_ARGUMENT for a name that is not there.
+ */
+export function resolveUser(
+  security: ContainerSecurity,
+  imageUser: string,
+  rootfs: string,
+): ContainerUser {
+  const asked = requestedUser(security);
+  const [imageName = '', imageGroup = ''] = imageUser.split(':');
+  const name = asked ?? imageName;
+  const group = asked === undefined ? imageGroup : '';
+  const accounts = readAccounts(rootfs);
+  const account = findAccount(accounts.users, name);
+  const gid =
+    security.runAsGroup ?? (group === '' ? (account.gid ?? 0) : findGroup(accounts.groups, group));
+  return {
+    uid: account.uid,
+    gid,
+    supplementalGroups: groupsOf(security, accounts.groups, { name: account.name, gid, group }),
+  };
+}
+
+/** A user name or number, as asked; undefined leaves it to the image. */
+function requestedUser(security: ContainerSecurity): string | undefined {
+  if (security.runAsUser !== undefined) return String(security.runAsUser);
+  if (security.runAsUsername !== '') return security.runAsUsername;
+  if (security.runAsGroup !== undefined) {
+    throw new KeelsonError('INVALID_ARGUMENT', 'Cannot run a container as a group alone', {
+      reason: 'run_as_group is given without run_as_user or run_as_username',
+    });
+  }
+  return undefined;
+}
+
+interface User {
+  name: string;
+  uid: number;
+  gid: number;
+}
+
+interface Group {
+  name: string;
+  gid: number;
+  members: string[];
+}
+
+/** passwd(5), group(5). Lines that make no sense are skipped. */
+function readAccounts(rootfs: string): { users: User[]; groups: Group[] } {
+  const lines = (path: string) =>
+    (readFileInRoot(rootfs, path) ?? '').split('\n').map((line) => line.trim().split(':'));
+  return {
+    users: lines('/etc/passwd').flatMap(([name, , uid, gid]) =>
+      name && isId(uid) && isId(gid) ? [{ name, uid: Number(uid), gid: Number(gid) }] : [],
+    ),
+    groups: lines('/etc/group').flatMap(([name, , gid, members]) =>
+      name && isId(gid)
+        ? [{ name, gid: Number(gid), members: (members ?? '').split(',').filter(Boolean) }]
+        : [],
+    ),
+  };
+}
+
+function findAccount(
+  users: readonly User[],
+  name: string,
+): { uid: number; gid: number | undefined; name: string | undefined } {
+  const wanted = name === '' ? '0' : name;
+  const user = users.find((each) => each.name === wanted || String(each.uid) === wanted);
+  if (user !== undefined) return user;
+  if (isId(wanted)) return { uid: Number(wanted), gid: undefined, name: undefined };
+  throw new KeelsonError('INVALID_ARGUMENT', `Cannot run a container as user "${name}"`, {
+    reason: "the image's /etc/passwd has no such user",
+  });
+}
+
+function findGroup(groups: readonly Group[], name: string): number {
+  const group = groups.find((each) => each.name === name || String(each.gid) === name);
+  if (group !== undefined) return group.gid;
+  if (isId(name)) return Number(name);
+  throw new KeelsonError('INVALID_ARGUMENT', `Cannot run a container with group "${name}"`, {
+    reason: "the image's /etc/group has no such group",
+  });
+}
+
+/**
+ * The groups beside the primary one, which is listed too, as containerd and CRI-O do.
+ * An image user with a group of its own has no memberships (OCI image config, `User`).
+ */
+function groupsOf(
+  security: ContainerSecurity,
+  groups: readonly Group[],
+  user: { name: string | undefined; gid: number; group: string },
+): number[] {
+  const { name } = user;
+  const member =
+    security.supplementalGroupsPolicy === 'strict' || name === undefined || user.group !== ''
+      ? []
+      : groups.filter((group) => group.members.includes(name)).map((group) => group.gid);
+  return [...new Set([user.gid, ...member, ...security.supplementalGroups])].sort((a, b) => a - b);
+}
+
+function isId(text: string | undefined): boolean {
+  return text !== undefined && /^\d{1,10}$/.test(text) && Number(text) < 2 ** 32 - 1;
+}

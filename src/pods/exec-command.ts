@@ -1,0 +1,89 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ifExists, KeelsonError, newId } from '../base/index.ts';
+import { killGroup, processGroupOf } from '../linux/index.ts';
+import { cleanMessage, type ExecCommand, type ExecFiles } from '../oci/runtime/index.ts';
+import { containerPaths } from './container-paths.ts';
+import { execProcess, readSpec } from './container-spec.ts';
+import type { Pods } from './pods.ts';
+import { runningContainer } from './running-container.ts';
+
+/** What a shell answers for a command that is not there, or cannot be run. */
+const NOT_FOUND = 127;
+const NOT_EXECUTABLE = 126;
+
+export interface PreparedExec extends AsyncDisposable {
+  command: ExecCommand;
+  /** Where the runtime connects to hand over the terminal; undefined without one. */
+  consolePath: string | undefined;
+  /** For errors: `Cannot run "x" in container "y"`. */
+  action: string;
+  /**
+   * Kills the command with its process group, which is not the runtime's own: the runtime
+   * then reaps it and ends by itself.
+   */
+  kill(): void;
+  /** Why the runtime could not run the command, with the exit code that a shell would give. */
+  failure(): Promise<{ exitCode: number; message: string } | undefined>;
+}
+
+/**
+ * Writes down what a command in a container is, so that the runtime can be started with
+ * it. Fails unless the container runs. Disposing removes the files.
+ */
+export async function prepareExec(
+  pods: Pods,
+  containerId: string,
+  request: { command: readonly string[]; tty: boolean },
+): Promise<PreparedExec> {
+  const container = runningContainer(pods, containerId, 'run a command in');
+  const action = `Cannot run ${JSON.stringify(request.command[0])} in container "${container.id}"`;
+  // Not in the container's own directory: a socket's path has only 107 bytes.
+  const directory = join(pods.settings.stateDirectory, 'exec');
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const files = filesIn(directory, request.tty);
+  const spec = await readSpec(containerPaths(pods, container.id).bundle);
+  const process = execProcess(spec, request.command, request.tty);
+  await writeFile(files.process, JSON.stringify(process), { mode: 0o600 });
+  return {
+    command: pods.runtimes.get(container.handler).execCommand(container.id, files),
+    consolePath: files.console,
+    action,
+    kill: () => killGroup(groupIn(files.pid)),
+    failure: () => failureIn(files.log, action),
+    [Symbol.asyncDispose]: async () => {
+      const paths = [files.process, files.pid, files.log, files.console ?? files.log];
+      await Promise.all(paths.map((path) => rm(path, { force: true })));
+    },
+  };
+}
+
+function filesIn(directory: string, tty: boolean): ExecFiles {
+  const base = join(directory, newId().slice(0, 16));
+  return {
+    process: `${base}.json`,
+    pid: `${base}.pid`,
+    log: `${base}.log`,
+    console: tty ? `${base}.tty` : undefined,
+  };
+}
+
+function groupIn(pidFile: string): number | undefined {
+  const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0;
+  return pid > 0 ? processGroupOf(pid) : undefined;
+}
+
+/** The runtime logs its own failures only; those of the command are the command's. */
+async function failureIn(logFile: string, action: string) {
+  const log = (await ifExists(readFile(logFile, 'utf8'))) ?? '';
+  const errors = log.split('\n').filter((line) => /"level"\s*:\s*"(error|fatal)"/.test(line));
+  const last = errors.at(-1);
+  if (last === undefined) return undefined;
+  const message = cleanMessage(last);
+  if (/not found|[Nn]o such file/.test(message)) return { exitCode: NOT_FOUND, message };
+  if (/[Pp]ermission denied|[Ee]xec format error|is a directory/.test(message)) {
+    return { exitCode: NOT_EXECUTABLE, message };
+  }
+  throw new KeelsonError('UNKNOWN', action, { reason: message });
+}

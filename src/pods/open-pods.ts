@@ -1,0 +1,103 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  Flights,
+  KeyedLock,
+  type Logger,
+  readTextIfExists,
+  writeFileAtomic,
+} from '../base/index.ts';
+import type { CniEngine } from '../cni/index.ts';
+import { bootId, cgroupLayout } from '../linux/index.ts';
+import type { ImageStore } from '../oci/images/index.ts';
+import { Conmon } from '../oci/runtime/index.ts';
+import { parseCapabilityMask } from '../oci/spec/index.ts';
+import { Exits } from './exits.ts';
+import { watchForLostExits } from './lost-exits.ts';
+import type { HostFacts, PodSettings, Pods } from './pods.ts';
+import { recordExit } from './record-exit.ts';
+import { RecordStore } from './record-store.ts';
+import { containerName, sandboxName } from './records.ts';
+import { recoverPods } from './recovery.ts';
+import type { Runtimes } from './runtimes.ts';
+import { discardOtherBoot } from './stale-state.ts';
+
+export interface PodsOptions {
+  settings: PodSettings;
+  logger: Logger;
+  images: ImageStore;
+  network: CniEngine;
+  runtimes: Runtimes;
+  conmonPath: string;
+}
+
+/** Opens the pods of a state directory: reads the records and repairs what a crash left. */
+export async function openPods(options: PodsOptions): Promise<Pods & Disposable> {
+  const { settings, logger } = options;
+  const state = settings.stateDirectory;
+  await mkdir(state, { recursive: true, mode: 0o711 });
+  await discardOtherBoot(state, logger);
+  await writeFileAtomic(join(state, 'boot-id'), await bootId());
+  const exits = new Exits(join(state, 'exits'), logger);
+  const pods: Pods = {
+    ...options,
+    host: await readHostFacts(logger),
+    sandboxes: new RecordStore(join(state, 'sandboxes'), 'pod sandbox', (record) =>
+      sandboxName(record.config),
+    ),
+    containers: new RecordStore(join(state, 'containers'), 'container', (record) =>
+      containerName(record.sandboxId, record.config),
+    ),
+    creations: new Flights(),
+    locks: new KeyedLock(),
+    signalled: new Set(),
+    exits,
+    conmon: new Conmon(options.conmonPath),
+  };
+  await pods.sandboxes.load(join(state, 'unreadable'), logger);
+  await pods.containers.load(join(state, 'unreadable'), logger);
+  await exits.start((id, exit) => recordExit(pods, id, exit));
+  await recoverPods(pods);
+  const watch = watchForLostExits(pods);
+  return {
+    ...pods,
+    [Symbol.dispose]: () => {
+      watch[Symbol.dispose]();
+      exits[Symbol.dispose]();
+    },
+  };
+}
+
+async function readHostFacts(logger: Logger): Promise<HostFacts> {
+  const status = await readFile('/proc/self/status', 'utf8');
+  const mask = /^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
+  const boundingCapabilities = parseCapabilityMask(mask);
+  const cgroups = cgroupLayout();
+  const memory = cgroups.mountpoints.get('memory');
+  return {
+    cgroups,
+    boundingCapabilities,
+    lowestOomScoreAdj: await lowestOomScoreAdj(boundingCapabilities, logger),
+    apparmor: (await readTextIfExists('/sys/module/apparmor/parameters/enabled'))?.[0] === 'Y',
+    hugepages:
+      cgroups.mode === 'unified'
+        ? ((await readTextIfExists('/sys/fs/cgroup/cgroup.controllers')) ?? '').includes('hugetlb')
+        : cgroups.mountpoints.has('hugetlb'),
+    swapLimit:
+      memory === undefined ||
+      (await readTextIfExists(join(memory, 'memory.memsw.limit_in_bytes'))) !== undefined,
+  };
+}
+
+async function lowestOomScoreAdj(
+  capabilities: ReadonlySet<string>,
+  logger: Logger,
+): Promise<number> {
+  if (capabilities.has('CAP_SYS_RESOURCE')) return -1000;
+  const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
+  logger.warn(
+    { lowest: own },
+    'no CAP_SYS_RESOURCE: lower oom_score_adj values of containers are raised to the own one',
+  );
+  return own;
+}

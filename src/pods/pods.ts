@@ -1,0 +1,60 @@
+import type { Flights, KeyedLock, Logger } from '../base/index.ts';
+import type { CniEngine } from '../cni/index.ts';
+import type { CgroupLayout } from '../linux/index.ts';
+import type { ImageStore } from '../oci/images/index.ts';
+import type { Conmon } from '../oci/runtime/index.ts';
+import type { Exits } from './exits.ts';
+import type { RecordStore } from './record-store.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
+import type { Runtimes } from './runtimes.ts';
+
+/** What every operation on pods works with. Built once, by `openPods`. */
+export interface Pods {
+  readonly logger: Logger;
+  readonly settings: PodSettings;
+  readonly host: HostFacts;
+  readonly sandboxes: RecordStore<SandboxRecord>;
+  readonly containers: RecordStore<ContainerRecord>;
+  /** Creations under way, by name: a retry joins. */
+  readonly creations: Flights<string>;
+  /** One lock for each sandbox and container id, held while its state changes. */
+  readonly locks: KeyedLock;
+  /** Containers that got their stop signal: a second one could mean something else to them. */
+  readonly signalled: Set<string>;
+  readonly exits: Exits;
+  readonly network: CniEngine;
+  readonly images: ImageStore;
+  readonly runtimes: Runtimes;
+  readonly conmon: Conmon;
+}
+
+export interface PodSettings {
+  /** State that dies with the boot. */
+  stateDirectory: string;
+  /** Where the containers' writable layers live. */
+  rootDirectory: string;
+  /** Where network namespaces are pinned; `ip netns` knows `/run/netns`. */
+  netnsDirectory: string;
+  cgroupDriver: 'cgroupfs' | 'systemd';
+  /** The program that is the first process of a shared PID namespace: catatonit. */
+  initPath: string;
+  /** Bytes. */
+  shmSize: number;
+  /** Processes of one container; undefined for no limit. */
+  pidsLimit: number | undefined;
+  /** Bytes after which a log starts anew; undefined for no limit. */
+  logSizeMax: number | undefined;
+}
+
+/** What this machine has, read once at the start. */
+export interface HostFacts {
+  cgroups: CgroupLayout;
+  /** What the daemon may hand out. */
+  boundingCapabilities: ReadonlySet<string>;
+  /** The lowest oom_score_adj that may be given; −1000 with CAP_SYS_RESOURCE. */
+  lowestOomScoreAdj: number;
+  apparmor: boolean;
+  hugepages: boolean;
+  /** Whether memory and swap can be limited together. */
+  swapLimit: boolean;
+}

@@ -1,0 +1,50 @@
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MS, mount } from '../linux/index.ts';
+import type { SandboxConfig } from './config.ts';
+import { hostnameOf } from './sandbox-namespaces.ts';
+
+/** Files of a sandbox's directory that its containers see at the paths named. */
+export const SANDBOX_FILES = {
+  hostname: '/etc/hostname',
+  hosts: '/etc/hosts',
+  'resolv.conf': '/etc/resolv.conf',
+} as const;
+
+/** The sandbox's shared memory, below its directory. */
+export const SHM = 'shm';
+
+export async function writeSandboxFiles(config: SandboxConfig, directory: string): Promise<void> {
+  const mode = 0o644;
+  await writeFile(join(directory, 'hostname'), `${hostnameOf(config)}\n`, { mode });
+  await copyFile('/etc/hosts', join(directory, 'hosts'));
+  if (config.dns === undefined) {
+    await copyFile('/etc/resolv.conf', join(directory, 'resolv.conf'));
+  } else {
+    await writeFile(join(directory, 'resolv.conf'), resolvConf(config.dns), { mode });
+  }
+}
+
+/** resolv.conf(5). */
+export function resolvConf(dns: NonNullable<SandboxConfig['dns']>): string {
+  return [
+    ...(dns.searches.length > 0 ? [`search ${dns.searches.join(' ')}`] : []),
+    ...dns.servers.map((server) => `nameserver ${server}`),
+    ...(dns.options.length > 0 ? [`options ${dns.options.join(' ')}`] : []),
+  ]
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** Mounts the /dev/shm that the containers of a pod share. `size` is in bytes. */
+export async function mountShm(directory: string, size: number): Promise<void> {
+  const target = join(directory, SHM);
+  await mkdir(target, { mode: 0o1777 });
+  mount({
+    source: 'shm',
+    target,
+    type: 'tmpfs',
+    flags: MS.NOSUID | MS.NODEV | MS.NOEXEC,
+    data: `mode=1777,size=${size}`,
+  });
+}

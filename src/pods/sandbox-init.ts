@@ -1,0 +1,129 @@
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expectValue, KeelsonError } from '../base/index.ts';
+import { bindMount, identifyProcess, type ProcessId } from '../linux/index.ts';
+import { killMonitor } from '../oci/runtime/index.ts';
+import { buildRuntimeConfig, type RuntimeConfig } from '../oci/spec/index.ts';
+import { cgroupsPathOf } from './cgroup-paths.ts';
+import { oomScoreAdjFor } from './container-resources.ts';
+import type { Pods } from './pods.ts';
+import type { SandboxRecord } from './records.ts';
+
+/** Where the init program appears in its own, otherwise empty, root filesystem. */
+const INIT = '/init';
+
+/** The kernel's OOM killer takes it last among the pod's processes. */
+const INIT_OOM_SCORE_ADJ = -998;
+
+/**
+ * A PID namespace dies with its first process, so containers can share one only if
+ * something outlives them all: a tiny init, which also reaps orphans. Pods that do not
+ * share PIDs need no process of their own.
+ */
+export function needsInit(record: SandboxRecord): boolean {
+  return record.namespaces.pid !== undefined;
+}
+
+/** Starts the init process of a sandbox and pins its PID namespace. */
+export async function startInit(
+  pods: Pods,
+  record: SandboxRecord,
+  signal: AbortSignal,
+): Promise<ProcessId> {
+  const { initPath } = pods.settings;
+  if (!existsSync(initPath)) {
+    throw new KeelsonError('FAILED_PRECONDITION', 'Cannot share a PID namespace in a pod', {
+      reason: `there is no init program at "${initPath}"`,
+      hint: 'install catatonit, or set sandbox.init_path',
+    });
+  }
+  const runtime = pods.runtimes.get(record.handler);
+  const bundle = bundleOf(pods, record);
+  await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o755 });
+  await writeFile(join(bundle, 'config.json'), JSON.stringify(initSpec(pods, record, bundle)));
+  const pid = await pods.conmon.create(
+    {
+      id: record.id,
+      name: `${record.config.metadata.name}-init`,
+      runtime,
+      bundle,
+      exitDirectory: pods.exits.directory,
+      logPath: undefined,
+      terminal: false,
+      stdin: false,
+      stdinOnce: false,
+    },
+    signal,
+  );
+  await runtime.start(record.id, signal);
+  const pin = expectValue(record.namespaces.pid, 'place for the PID namespace');
+  closeSync(openSync(pin, 'wx', 0o444));
+  bindMount(`/proc/${pid}/ns/pid`, pin);
+  return expectValue(identifyProcess(pid), `init process ${pid}`);
+}
+
+/** Ends the init process, and with it all that still runs in its namespace. Absence is fine. */
+export async function removeInit(
+  pods: Pods,
+  record: SandboxRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!needsInit(record)) return;
+  const bundle = bundleOf(pods, record);
+  if (!existsSync(bundle)) return;
+  if (record.state.phase === 'creating') await killMonitor(bundle);
+  await pods.runtimes.get(record.handler).delete(record.id, signal);
+  await killMonitor(bundle);
+}
+
+function bundleOf(pods: Pods, record: SandboxRecord): string {
+  return join(pods.sandboxes.directoryOf(record.id), 'init');
+}
+
+function initSpec(pods: Pods, record: SandboxRecord, bundle: string): RuntimeConfig {
+  const { net, ipc, uts } = record.namespaces;
+  const { host } = pods;
+  return buildRuntimeConfig({
+    rootfs: join(bundle, 'rootfs'),
+    readonlyRootfs: true,
+    process: {
+      args: [INIT, '-P'],
+      env: [],
+      cwd: '/',
+      user: { uid: 0, gid: 0 },
+      terminal: false,
+      noNewPrivileges: true,
+      oomScoreAdj: oomScoreAdjFor(INIT_OOM_SCORE_ADJ, host),
+      apparmorProfile: undefined,
+    },
+    privileged: false,
+    capabilities: { add: [], drop: ['ALL'], addAmbient: [] },
+    seccomp: 'default',
+    namespaces: {
+      mount: undefined,
+      pid: undefined,
+      ...(net === undefined ? {} : { network: net }),
+      ...(ipc === undefined ? {} : { ipc }),
+      ...(uts === undefined ? {} : { uts }),
+    },
+    userMappings: undefined,
+    mounts: [
+      { destination: INIT, type: 'bind', source: pods.settings.initPath, options: ['bind', 'ro'] },
+    ],
+    rootfsPropagation: 'rprivate',
+    devices: [],
+    maskedPaths: [],
+    readonlyPaths: [],
+    resources: { cpu: { shares: 2 } },
+    cgroupsPath: cgroupsPathOf(pods.settings.cgroupDriver, record.cgroupParent, record.id),
+    annotations: {
+      'io.kubernetes.cri.container-type': 'sandbox',
+      'io.kubernetes.cri.sandbox-id': record.id,
+    },
+    host: {
+      boundingCapabilities: host.boundingCapabilities,
+      cgroupV2: host.cgroups.mode === 'unified',
+    },
+  });
+}

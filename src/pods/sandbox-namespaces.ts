@@ -1,0 +1,107 @@
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { KeelsonError } from '../base/index.ts';
+import {
+  createPinnedNamespace,
+  type PinnableNamespace,
+  removePinnedNamespace,
+  setHostname,
+  setLoopbackUp,
+  writeSysctl,
+} from '../linux/index.ts';
+import type { SandboxConfig } from './config.ts';
+import type { SandboxRecord } from './records.ts';
+
+/**
+ * Sysctls that every pod with a network of its own gets unless it says otherwise: any
+ * user may listen on low ports and send pings, as with containerd.
+ */
+const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+};
+
+/** Where the namespaces of a sandbox will be pinned. Those that are not named are the host's. */
+export function planNamespaces(
+  config: SandboxConfig,
+  places: { netnsDirectory: string; directory: string; id: string },
+): SandboxRecord['namespaces'] {
+  const own = config.namespaces;
+  const directory = join(places.directory, 'ns');
+  return {
+    ...(own.network === 'pod'
+      ? {
+          net: join(places.netnsDirectory, `keelson-${places.id.slice(0, 16)}`),
+          uts: join(directory, 'uts'),
+        }
+      : {}),
+    ...(own.ipc === 'pod' ? { ipc: join(directory, 'ipc') } : {}),
+    ...(own.pid === 'pod' ? { pid: join(directory, 'pid') } : {}),
+  };
+}
+
+/** Makes and pins the namespaces of a sandbox that live without a process, and sets them up. */
+export async function createNamespaces(record: SandboxRecord, directory: string): Promise<void> {
+  const { config, namespaces } = record;
+  const sysctls = sortSysctls(config);
+  await mkdir(join(directory, 'ns'), { mode: 0o700 });
+  if (namespaces.net !== undefined) {
+    await mkdir(join(namespaces.net, '..'), { recursive: true, mode: 0o755 });
+    createPinnedNamespace('net', namespaces.net, () => {
+      setLoopbackUp();
+      writeAll({ ...NETWORK_SYSCTLS, ...sysctls.net });
+    });
+  }
+  if (namespaces.uts !== undefined) {
+    createPinnedNamespace('uts', namespaces.uts, () => {
+      setHostname(hostnameOf(config));
+      writeAll(sysctls.uts);
+    });
+  }
+  if (namespaces.ipc !== undefined) {
+    createPinnedNamespace('ipc', namespaces.ipc, () => writeAll(sysctls.ipc));
+  }
+}
+
+export async function removeNamespaces(namespaces: SandboxRecord['namespaces']): Promise<void> {
+  for (const path of Object.values(namespaces)) await removePinnedNamespace(path);
+}
+
+/** The name a pod knows itself by: its own, or the host's. */
+export function hostnameOf(config: SandboxConfig): string {
+  return config.hostname === '' ? hostname() : config.hostname;
+}
+
+/** Refuses sysctls that are not of a namespace of this sandbox: they would change the host. */
+export function sortSysctls(
+  config: SandboxConfig,
+): Record<PinnableNamespace, Record<string, string>> {
+  const sorted: Record<PinnableNamespace, Record<string, string>> = { net: {}, ipc: {}, uts: {} };
+  for (const [name, value] of Object.entries(config.sysctls)) {
+    const dotted = name.includes('/') && !/^[^/]*\./.test(name) ? name.replaceAll('/', '.') : name;
+    const type = namespaceOf(dotted);
+    const mode = type === 'ipc' ? config.namespaces.ipc : config.namespaces.network;
+    if (type === undefined || mode !== 'pod') {
+      throw new KeelsonError('INVALID_ARGUMENT', `Cannot set sysctl "${name}" for a pod`, {
+        reason:
+          type === undefined
+            ? 'it is not namespaced: it would change the whole machine'
+            : `the pod uses the host's ${type} namespace`,
+      });
+    }
+    sorted[type][dotted] = value;
+  }
+  return sorted;
+}
+
+function namespaceOf(sysctl: string): PinnableNamespace | undefined {
+  if (sysctl.startsWith('net.')) return 'net';
+  if (/^kernel\.(shm|msg|sem)|^fs\.mqueue\./.test(sysctl)) return 'ipc';
+  if (sysctl === 'kernel.domainname') return 'uts';
+  return undefined;
+}
+
+function writeAll(sysctls: Record<string, string>): void {
+  for (const [name, value] of Object.entries(sysctls)) writeSysctl(name, value);
+}

@@ -1,0 +1,19 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Logger, readTextIfExists } from '../base/index.ts';
+import { bootId } from '../linux/index.ts';
+
+/** What the state directory holds that means nothing after a reboot. */
+const DIES_WITH_BOOT = ['sandboxes', 'containers', 'exits', 'unreadable', 'boot-id'];
+
+/**
+ * Where `/run` is not a tmpfs, state outlives the boot that it belongs to: its processes,
+ * mounts and namespaces are gone, and its pids may be anybody's. It is deleted.
+ */
+export async function discardOtherBoot(stateDirectory: string, logger: Logger): Promise<void> {
+  const stamp = await readTextIfExists(join(stateDirectory, 'boot-id'));
+  if (stamp === undefined || stamp === (await bootId())) return;
+  const stale = (await readdir(stateDirectory)).filter((name) => DIES_WITH_BOOT.includes(name));
+  for (const name of stale) await rm(join(stateDirectory, name), { recursive: true, force: true });
+  logger.info({ stateDirectory }, 'discarded the state of an earlier boot');
+}

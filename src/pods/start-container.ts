@@ -1,0 +1,56 @@
+import { KeelsonError, messageOf, NEVER, Steps } from '../base/index.ts';
+import type { Pods } from './pods.ts';
+import { type ContainerRecord, now } from './records.ts';
+
+/** Reason and code of a container whose process could not be started, as with containerd. */
+const START_FAILED = { reason: 'StartError', exitCode: 128 } as const;
+
+/** Starts a container that was created. Fails with FAILED_PRECONDITION in any other state. */
+export async function startContainer(
+  pods: Pods,
+  idOrPrefix: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { id } = pods.containers.get(idOrPrefix);
+  using _held = await pods.locks.acquire(id, signal);
+  const container = pods.containers.get(id);
+  const { state } = container;
+  const action = `Cannot start container "${id}"`;
+  if (state.phase !== 'created') {
+    throw new KeelsonError('FAILED_PRECONDITION', action, {
+      reason: `it is ${state.phase}, not created`,
+    });
+  }
+  if (pods.sandboxes.get(container.sandboxId).state.phase !== 'ready') {
+    throw new KeelsonError('FAILED_PRECONDITION', action, {
+      reason: `pod sandbox "${container.sandboxId}" is not ready`,
+    });
+  }
+  await using steps = new Steps('start-container', pods.logger.child({ containerId: id }));
+  try {
+    const startedAt = now();
+    // Not cancelled with the call: half a start would leave nobody knowing what runs.
+    await steps.run('start by runtime', () =>
+      pods.runtimes.get(container.handler).start(id, NEVER),
+    );
+    await steps.run('record start', () =>
+      pods.containers.update(container, {
+        state: { phase: 'running', process: state.process, startedAt },
+      }),
+    );
+  } catch (error) {
+    await recordFailure(pods, container, messageOf(error));
+    throw error;
+  }
+}
+
+async function recordFailure(
+  pods: Pods,
+  container: ContainerRecord,
+  message: string,
+): Promise<void> {
+  await pods.containers.update(container, {
+    state: { phase: 'exited', startedAt: '0', finishedAt: now(), ...START_FAILED, message },
+  });
+  pods.exits.announce(container.id);
+}

@@ -1,0 +1,70 @@
+import type { WebSocket } from 'ws';
+import { abandonOn, messageOf } from '../../base/index.ts';
+import type { PortForwardRequest } from '../backend.ts';
+import type { IdleTimer } from '../idle-timer.ts';
+import type { StreamingLimits } from '../limits.ts';
+import { type MessageForm, WebSocketChannels } from '../websocket-channels.ts';
+import type { ForwardPort } from './spdy-port-forward.ts';
+
+/** The protocols with two channels for each port; '' when the client names none. */
+export const WEBSOCKET_PORT_FORWARD_PROTOCOLS: ReadonlyMap<string, MessageForm> = new Map([
+  ['v4.channel.k8s.io', 'binary'],
+  ['v4.base64.channel.k8s.io', 'base64'],
+  ['', 'binary'],
+]);
+
+/** A channel's number is one byte. */
+export const WEBSOCKET_PORT_LIMIT = 127;
+
+export interface WebSocketPortForwardOptions {
+  socket: WebSocket;
+  form: MessageForm;
+  request: PortForwardRequest;
+  forward: ForwardPort;
+  control: AbortController;
+  idle: IdleTimer;
+  limits: StreamingLimits;
+}
+
+/**
+ * Forwards each port that was asked for once: port i of the list has channel 2i for data
+ * and 2i + 1 for errors. The first message on each channel is the port, u16 little-endian.
+ * The connection closes when all ports are done. Settles when all is over.
+ */
+export async function serveWebSocketPortForward(
+  options: WebSocketPortForwardOptions,
+): Promise<void> {
+  const { request, control } = options;
+  const channels = new WebSocketChannels({
+    ...options,
+    closable: false,
+    count: 2 * request.ports.length,
+  });
+  const running = Promise.all(
+    request.ports.map(async (port, i) => {
+      const data = channels.channel(2 * i);
+      const error = channels.channel(2 * i + 1);
+      error.resume();
+      // Neither side can close one direction: the end of the pod's ends the client's.
+      data.once('finish', () => data.receiveEnd());
+      for (const channel of [data, error]) channel.write(littleEndian(port));
+      try {
+        await options.forward(port, data, control.signal);
+      } catch (failure) {
+        error.write(messageOf(failure));
+      }
+      data.end();
+      error.end();
+    }),
+  );
+  await abandonOn(control.signal, running).catch(() => {});
+  await channels.close();
+  control.abort();
+  await running;
+}
+
+function littleEndian(port: number): Buffer {
+  const bytes = Buffer.alloc(2);
+  bytes.writeUInt16LE(port);
+  return bytes;
+}

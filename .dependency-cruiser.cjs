@@ -12,7 +12,7 @@ const rows = {
   streaming: ['base', 'pods'],
   cri: ['base', 'gen', 'pods', 'oci', 'streaming'],
   agent: ['base', 'gen', 'csi'],
-  cli: ['base', 'gen', 'config'],
+  cli: ['base', 'gen', 'config', 'linux'],
 };
 
 const forbidden = Object.entries(rows).map(([folder, allowed]) => ({

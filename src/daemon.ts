@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createLogger, during, type Logger, type RootLogger } from './base/index.ts';
 import {
   bridgeNetwork,
+  builtinPlugins,
   CniEngine,
   DEFAULT_BRIDGE,
   ExecInvoker,
@@ -16,7 +17,7 @@ import { findProgram, notifySystemd } from './linux/index.ts';
 import { ImageStore } from './oci/images/index.ts';
 import type { OciRuntimeOptions } from './oci/runtime/index.ts';
 import { parsePlatform } from './oci/spec/index.ts';
-import { openPods, type PodSettings, type Pods, Runtimes } from './pods/index.ts';
+import { openPods, type PodSettings, type Pods, Runtimes, Statistics } from './pods/index.ts';
 import { StreamingServer } from './streaming/index.ts';
 
 export interface DaemonOptions {
@@ -53,7 +54,15 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   parts.use(
     await CriServer.open(
       {
-        ...{ logger, pods, images, streaming, version, configuration: config },
+        ...{
+          logger,
+          pods,
+          images,
+          streaming,
+          statistics: new Statistics(pods),
+          version,
+          configuration: config,
+        },
         setPodCidrs: (subnets) => setPodCidrs(network, config, subnets),
       },
       await serverOptions(config),
@@ -104,14 +113,15 @@ function openNetwork(config: Config, logger: Logger): Promise<CniEngine> {
   const { cni } = config;
   return CniEngine.open({
     confDir: cni.confDir,
-    binDirs: cni.binDirs,
+    binDirs: [cni.overrideDir, ...cni.binDirs],
     cacheDir: cni.cacheDir,
     stateDir: join(config.root, 'cni'),
     logger,
     invoker: new SelectingInvoker({
-      builtIns: [],
+      builtIns: builtinPlugins(),
       programs: new ExecInvoker(),
       prefer: cni.prefer,
+      overrideDirs: [cni.overrideDir],
     }),
     ...(cni.defaultNetwork ? { defaultNetwork: bridgeNetwork(DEFAULT_BRIDGE) } : {}),
     pluginTimeout: cni.pluginTimeout,

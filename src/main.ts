@@ -17,9 +17,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader, such as "head", has seen enough.
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  // The reader, such as "head", has seen enough: as if the user had interrupted.
+  if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') throw error;
+  end.abort('EPIPE');
 });
 
 process.exitCode = await runCli(process.argv.slice(2), {
@@ -32,6 +32,10 @@ process.exitCode = await runCli(process.argv.slice(2), {
   serve: async (config, signal) => {
     const { runDaemon } = await import('./daemon.ts');
     await runDaemon({ config, version: ownVersion(), signal });
+  },
+  builtinPlugins: async () => {
+    const { builtinPlugins } = await import('./cni/index.ts');
+    return builtinPlugins().map(({ type }) => type);
   },
 });
 

@@ -17,15 +17,23 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
-    await using file = await open(temporary, 'wx', options.mode ?? 0o600);
-    await file.writeFile(content);
-    if (options.durable) await file.sync();
+    await writeNew(temporary, content, options);
+    await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
   }
-  await rename(temporary, path);
   if (options.durable) await syncDirectory(dirname(path));
+}
+
+async function writeNew(
+  path: string,
+  content: string | Uint8Array,
+  options: WriteOptions,
+): Promise<void> {
+  await using file = await open(path, 'wx', options.mode ?? 0o600);
+  await file.writeFile(content);
+  if (options.durable) await file.sync();
 }
 
 /** Flushes the names in a directory to the disk. */

@@ -48,7 +48,9 @@ export class Flights<T> {
 
   /** Resolves when no work is under way. */
   async landed(): Promise<void> {
-    await Promise.allSettled([...this.#flights.values()].map((flight) => flight.result));
+    while (this.#flights.size > 0) {
+      await Promise.allSettled([...this.#flights.values()].map((flight) => flight.result));
+    }
   }
 
   #start(key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> {

@@ -6,6 +6,7 @@ export * from './ids.ts';
 export * from './ip.ts';
 export * from './keyed-lock.ts';
 export * from './log.ts';
+export * from './quantities.ts';
 export * from './semaphore.ts';
 export * from './signals.ts';
 export * from './spans.ts';

@@ -15,6 +15,8 @@ export interface Surroundings {
   readonly signal: AbortSignal;
   /** Runs the daemon until the signal aborts. */
   serve(config: Config, signal: AbortSignal): Promise<void>;
+  /** The types of CNI plugins that the daemon has built in. */
+  builtinPlugins?(): Promise<readonly string[]>;
   /** Reports how far pulls are; without it only their time is shown. */
   readonly pullProgress?: PullProgressSource;
 }

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { AuthConfig } from '../gen/runtime/v1/api.ts';
 import type { Context } from './context.ts';
-import { usageError } from './exit-codes.ts';
+import { usageError } from './failures.ts';
 
 export interface CredentialOptions {
   creds?: string;

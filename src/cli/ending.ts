@@ -8,6 +8,7 @@ import {
   RuntimeServiceService,
 } from '../gen/runtime/v1/api.ts';
 import type { CriClient } from './cri-client.ts';
+import { logDirectoryOfRun } from './run-config.ts';
 import { containerStatus, podStatus } from './status.ts';
 
 /** Fails with NOT_FOUND for a container that is not there, where CRI would be content. */
@@ -61,7 +62,7 @@ export async function stopPod(cri: CriClient, id: string): Promise<void> {
   await cri.call(RuntimeServiceService.stopPodSandbox, { podSandboxId: id }, { action });
 }
 
-/** Removes a pod with its containers. */
+/** Removes a pod with its containers, and the logs of one that `keelson run` made. */
 export async function removePod(cri: CriClient, id: string, force: boolean): Promise<void> {
   const { status } = await podStatus(cri, id);
   if (status?.state === PodSandboxState.SANDBOX_READY) {
@@ -70,6 +71,8 @@ export async function removePod(cri: CriClient, id: string, force: boolean): Pro
   }
   const action = `Cannot remove pod "${id}"`;
   await cri.call(RuntimeServiceService.removePodSandbox, { podSandboxId: id }, { action });
+  const logs = status === undefined ? undefined : logDirectoryOfRun(status);
+  if (cri.local && logs !== undefined) await rm(logs, { recursive: true, force: true });
 }
 
 function stillRunning(what: string, id: string): KeelsonError {

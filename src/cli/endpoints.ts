@@ -1,6 +1,6 @@
-import { parseDuration } from '../config/index.ts';
+import { parseDuration } from '../base/index.ts';
 import type { CriClientOptions, Endpoint } from './cri-client.ts';
-import { usageError } from './exit-codes.ts';
+import { usageError } from './failures.ts';
 
 /** Where a daemon listens that was not told otherwise. */
 export const DEFAULT_SOCKET = 'unix:///run/keelson/keelson.sock';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { usageError } from './exit-codes.ts';
+import { usageError } from './failures.ts';
 
 /** The filters that `pods`, `ps`, `inspect` and `inspectp` share. */
 export interface ListFilters {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Context } from './context.ts';
 import type { CriClient } from './cri-client.ts';
-import { usageError } from './exit-codes.ts';
+import { usageError } from './failures.ts';
 import { forEachId } from './many.ts';
 import { type Format, outputOption } from './output.ts';
 import { printDetails, printStatuses, statusData } from './status-data.ts';
@@ -39,10 +39,7 @@ export function inspectAction<Answer, Options>(
       });
       const found = ids.flatMap((id) => answers.get(id) ?? []);
       if (options.output === 'table') {
-        for (const answer of found) {
-          const { info } = inspection.data(answer);
-          await printDetails(context, [...inspection.details(answer), ['Info', info]]);
-        }
+        for (const answer of found) await printDetails(context, inspection.details(answer));
         return;
       }
       const data = found.map((answer) => {

@@ -2,8 +2,8 @@ import { Command, CommanderError } from 'commander';
 import { COMMANDS } from './commands/index.ts';
 import type { Context, Surroundings } from './context.ts';
 import type { CriClient } from './cri-client.ts';
-import { clientOptions, DEFAULT_SOCKET, type GlobalOptions } from './endpoints.ts';
-import { EXIT, errorLine, exitCodeOf } from './exit-codes.ts';
+import type { GlobalOptions } from './endpoints.ts';
+import { EXIT } from './exit-codes.ts';
 
 /** Commands whose exit code is that of a program in a container. */
 const HAVE_PROGRAM_CODE = new Set(['run', 'exec']);
@@ -20,7 +20,7 @@ export async function runCli(args: readonly string[], around: Surroundings): Pro
     await program.parseAsync([...line], { from: 'user' });
     return invocation.exitCode;
   } catch (error) {
-    return invocation.report(error);
+    return await invocation.report(error);
   } finally {
     invocation.client?.[Symbol.dispose]();
   }
@@ -30,7 +30,7 @@ function createProgram(around: Surroundings): Command {
   const program = new Command('keelson')
     .description('Runs Kubernetes pods on this machine, and talks to the daemon that does.')
     .version(around.version, '-v, --version')
-    .option('-r, --socket <uri>', `the CRI socket (default: ${DEFAULT_SOCKET})`)
+    .option('-r, --socket <uri>', 'the CRI socket (default: unix:///run/keelson/keelson.sock)')
     .option('-i, --image-socket <uri>', 'the socket of the image service, if it is another')
     .option('-t, --timeout <duration>', 'how long a call may take, 0 for ever (default: 2m)')
     .option('--tls-ca <file>', 'for tcp sockets: who signed the certificate of the daemon')
@@ -82,13 +82,14 @@ class Invocation {
   }
 
   /** Tells an error on stderr and answers the exit code that it means. */
-  report(error: unknown): number {
+  async report(error: unknown): Promise<number> {
     // Commander has printed what it has to say; help and version end this way too.
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
     // Whoever interrupts knows it.
     if (this.#around.signal.aborted) return EXIT.interrupted;
+    const { errorLine, exitCodeOf, traceOf } = await import('./failures.ts');
     const said = error instanceof CommanderError;
-    if (!said) this.#around.stderr.write(errorLine(error));
+    if (!said) this.#around.stderr.write(errorLine(error) + traceOf(error));
     if (HAVE_PROGRAM_CODE.has(this.#running)) return EXIT.ownFailure;
     return said ? EXIT.usage : exitCodeOf(error);
   }
@@ -106,6 +107,7 @@ class Invocation {
   }
 
   async #cri(): Promise<CriClient> {
+    const { clientOptions } = await import('./endpoints.ts');
     const { CriClient } = await import('./cri-client.ts');
     const { env, signal } = this.#around;
     this.client ??= new CriClient(clientOptions(this.#program.opts<GlobalOptions>(), env, signal));

@@ -1,6 +1,6 @@
 import { Semaphore } from '../base/index.ts';
 import type { Context } from './context.ts';
-import { errorLine, exitCodeOf, usageError } from './exit-codes.ts';
+import { errorLine, exitCodeOf, usageError } from './failures.ts';
 import { print } from './output.ts';
 
 /** How many ids are worked on at the same time. */

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { type Command, Option } from 'commander';
+import { printable } from './human.ts';
 
 /** Where a command writes; `process.stdout` is one. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
@@ -19,8 +20,10 @@ export function outputOption(command: Command, fallback: Format): Command {
 export async function print(output: Output, text: string | Uint8Array): Promise<void> {
   if (output.write(text) || output.destroyed) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  output.once('drain', resolve).once('close', resolve).once('error', resolve);
+  const events = ['drain', 'close', 'error'] as const;
+  for (const event of events) output.once(event, resolve);
   await promise;
+  for (const event of events) output.off(event, resolve);
 }
 
 export async function printData(
@@ -49,10 +52,4 @@ export function table(rows: readonly (readonly string[])[]): string {
       .trimEnd(),
   );
   return lines.map((line) => `${line}\n`).join('');
-}
-
-/** Names come from outside: without control characters they cannot steer the terminal. */
-function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
 }

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { NamespaceMode, Protocol } from '../gen/runtime/v1/api.ts';
-import { mountOf, portMapping, runContainerConfig, runPodConfig } from './run-config.ts';
+import { NamespaceMode, PodSandboxStatus, Protocol } from '../gen/runtime/v1/api.ts';
+import {
+  logDirectoryOfRun,
+  mountOf,
+  portMapping,
+  runContainerConfig,
+  runPodConfig,
+} from './run-config.ts';
 
 const NAMESPACE = { namespace: 'default' };
 
@@ -48,8 +54,19 @@ describe('the pod', () => {
     expect(pod.metadata?.name).toBe('web');
     expect(pod.hostname).toBe('');
     expect(pod.linux?.securityContext?.namespaceOptions?.network).toBe(NamespaceMode.NODE);
-    expect(() => runPodConfig('x', { ...NAMESPACE, name: 'a/../b' })).toThrow('no name of a pod');
+    expect(() => runPodConfig('x', { ...NAMESPACE, name: 'a/../b' })).toThrow(
+      '"a/../b" is no name',
+    );
   });
+});
+
+it('knows the log directory of its own pods only', () => {
+  const { metadata, annotations, logDirectory } = runPodConfig('x', NAMESPACE);
+  const directory = (changes: object) =>
+    logDirectoryOfRun(PodSandboxStatus.fromPartial({ metadata, annotations, ...changes }));
+  expect(directory({})).toBe(logDirectory);
+  expect(directory({ annotations: {} })).toBeUndefined();
+  expect(directory({ metadata: { ...metadata, name: '../../etc' } })).toBeUndefined();
 });
 
 describe('the container', () => {

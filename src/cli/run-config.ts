@@ -6,10 +6,11 @@ import {
   MountPropagation,
   NamespaceMode,
   PodSandboxConfig,
+  type PodSandboxStatus,
   type PortMapping,
   Protocol,
 } from '../gen/runtime/v1/api.ts';
-import { usageError } from './exit-codes.ts';
+import { usageError } from './failures.ts';
 import { CONTAINER_NAME_LABEL, NAME_LABEL, NAMESPACE_LABEL, UID_LABEL } from './filters.ts';
 
 /** Where the kubelet keeps logs too; tools that collect logs look here. */
@@ -38,19 +39,24 @@ export interface RunOptions {
   readOnly?: boolean;
 }
 
+/** Marks pods of `keelson run`, whose log directory goes when they are removed. */
+const RUN_ANNOTATION = 'keelson.run';
+
+const NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
+
 /** The pod of `keelson run`. Its log directory is for it alone. */
 export function runPodConfig(image: string, options: RunOptions): PodSandboxConfig {
   const uid = crypto.randomUUID();
   const name = options.name ?? nameFor(image, uid);
   const { namespace } = options;
-  if (!/^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/.test(name)) {
-    throw usageError(`"${name}" is no name of a pod: use a-z, 0-9, "-" and "."`);
+  for (const text of [name, namespace]) {
+    if (!NAME.test(text)) throw usageError(`"${text}" is no name: use a-z, 0-9, "-" and "."`);
   }
   const network = options.hostNetwork ? NamespaceMode.NODE : NamespaceMode.POD;
   return PodSandboxConfig.fromPartial({
     metadata: { name, namespace, uid },
     hostname: options.hostNetwork ? '' : (options.hostname ?? name.slice(0, 63)),
-    logDirectory: join(POD_LOGS, `${namespace}_${name}_${uid}`),
+    logDirectory: logDirectory({ name, namespace, uid }),
     portMappings: (options.publish ?? []).map(portMapping),
     labels: {
       ...options.label,
@@ -58,6 +64,7 @@ export function runPodConfig(image: string, options: RunOptions): PodSandboxConf
       [NAMESPACE_LABEL]: namespace,
       [UID_LABEL]: uid,
     },
+    annotations: { [RUN_ANNOTATION]: '' },
     linux: {
       securityContext: {
         // A container of its own needs no process of the pod to share.
@@ -66,6 +73,21 @@ export function runPodConfig(image: string, options: RunOptions): PodSandboxConf
       },
     },
   });
+}
+
+/** The log directory of a pod of `keelson run`; undefined for other pods. */
+export function logDirectoryOfRun(pod: PodSandboxStatus): string | undefined {
+  const { metadata, annotations } = pod;
+  if (metadata === undefined || !Object.hasOwn(annotations, RUN_ANNOTATION)) return undefined;
+  // Made anew from names without slashes, so that it cannot lead elsewhere.
+  const { name, namespace, uid } = metadata;
+  return [name, namespace, uid].every((part) => NAME.test(part))
+    ? logDirectory({ name, namespace, uid })
+    : undefined;
+}
+
+function logDirectory(pod: { name: string; namespace: string; uid: string }): string {
+  return join(POD_LOGS, `${pod.namespace}_${pod.name}_${pod.uid}`);
 }
 
 export interface RunContainer {

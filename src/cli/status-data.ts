@@ -1,4 +1,5 @@
 import type { Context } from './context.ts';
+import { printable } from './human.ts';
 import { type Format, print, printData } from './output.ts';
 
 /**
@@ -37,11 +38,11 @@ export async function printDetails(
   details: readonly (readonly [name: string, value: string | Readonly<Record<string, string>>])[],
 ): Promise<void> {
   const lines = details.flatMap(([name, value]) => {
-    if (typeof value === 'string') return [`${name}: ${value}`];
+    if (typeof value === 'string') return [`${name}: ${printable(value)}`];
     const rows = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
     return rows.length === 0
       ? []
-      : [`${name}:`, ...rows.map(([key, text]) => `\t${key} -> ${text}`)];
+      : [`${name}:`, ...rows.map(([key, text]) => `\t${printable(key)} -> ${printable(text)}`)];
   });
   await print(context.stdout, lines.map((line) => `${line}\n`).join(''));
 }

@@ -1,2 +1,3 @@
 export * from './engine/index.ts';
+export * from './plugins/index.ts';
 export * from './spec/index.ts';

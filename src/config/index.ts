@@ -6,6 +6,5 @@ export {
   loadConfig,
   readConfig,
 } from './load.ts';
-export { formatDuration, formatSize, parseDuration, parseSize } from './quantities.ts';
 export { defaultConfigToml, describe, dumpConfig } from './render.ts';
 export { ANY_NAME, type Setting, settings } from './settings.ts';

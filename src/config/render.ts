@@ -1,6 +1,6 @@
 import { stringify } from 'smol-toml';
+import { formatDuration, formatSize } from '../base/index.ts';
 import { type Config, camelCase } from './config.ts';
-import { formatDuration, formatSize } from './quantities.ts';
 import { ANY_NAME, type Setting, settings } from './settings.ts';
 
 const LINE_WIDTH = 88;

@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { parseDuration, parseSize } from './quantities.ts';
+import { parseDuration, parseSize } from '../base/index.ts';
 
 /** What a setting's description carries besides its text; `toJSONSchema` hands it on. */
 export interface SettingMeta {
@@ -116,6 +116,10 @@ const cni = z.strictObject({
     z.enum(['builtin', 'exec']).default('builtin'),
     'Whether built-in plugins or programs of bin_dirs serve a type that both have.',
   ),
+  override_dir: described(
+    path().default('/opt/keelson/cni/bin'),
+    'Directory whose plugin programs take the place of built-in plugins of the same name.',
+  ),
   plugin_timeout: described(
     duration().prefault('1m'),
     'How long one call of one plugin may take.',
@@ -126,7 +130,7 @@ const cni = z.strictObject({
 const images = z.strictObject({
   registry_config_dirs: described(
     z.array(path()).default(['/etc/keelson/certs.d', '/etc/containerd/certs.d']),
-    'Directories with HOST/hosts.toml (mirrors, certificates, plain HTTP), the layout of containerd. The first directory that knows a host decides.',
+    'Directories with HOST/hosts.toml (mirrors, certificates, plain HTTP), the layout of containerd. The first that is there is used.',
     { separator: ':' },
   ),
   parallel_layers: described(

@@ -1,12 +1,13 @@
 import type { Logger } from '../base/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
-import type { Pods } from '../pods/index.ts';
+import type { Pods, Statistics } from '../pods/index.ts';
 import type { StreamingServer } from '../streaming/index.ts';
 
 /** What the handlers work with. Built once, by the composition root. */
 export interface CriContext {
   readonly logger: Logger;
   readonly pods: Pods;
+  readonly statistics: Statistics;
   readonly images: ImageStore;
   readonly streaming: StreamingServer;
   /** Keelson's own version. */

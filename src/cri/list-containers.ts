@@ -1,9 +1,10 @@
 import type {
+  Container,
   ContainerFilter,
   ListContainersRequest,
   ListContainersResponse,
 } from '../gen/runtime/v1/api.ts';
-import type { ContainerRecord } from '../pods/index.ts';
+import type { ContainerRecord, Pods } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { hasLabels } from './labels.ts';
 import { containerItem, containerState } from './status-messages.ts';
@@ -11,12 +12,14 @@ import { containerItem, containerState } from './status-messages.ts';
 export const listContainers: UnaryHandler<ListContainersRequest, ListContainersResponse> = (
   { pods },
   request,
-) => ({
-  containers: pods.containers
+) => ({ containers: selectContainers(pods, request.filter) });
+
+export function selectContainers(pods: Pods, filter: ContainerFilter | undefined): Container[] {
+  return pods.containers
     .list()
-    .filter((record) => record.state.phase !== 'creating' && matches(record, request.filter))
-    .map(containerItem),
-});
+    .filter((record) => record.state.phase !== 'creating' && matches(record, filter))
+    .map(containerItem);
+}
 
 /** All fields that are set must match; an id may be a prefix. */
 function matches(record: ContainerRecord, filter: ContainerFilter | undefined): boolean {

@@ -1,9 +1,10 @@
 import type {
   ListPodSandboxRequest,
   ListPodSandboxResponse,
+  PodSandbox,
   PodSandboxFilter,
 } from '../gen/runtime/v1/api.ts';
-import type { SandboxRecord } from '../pods/index.ts';
+import type { Pods, SandboxRecord } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { hasLabels } from './labels.ts';
 import { sandboxItem, sandboxState } from './status-messages.ts';
@@ -11,12 +12,14 @@ import { sandboxItem, sandboxState } from './status-messages.ts';
 export const listPodSandbox: UnaryHandler<ListPodSandboxRequest, ListPodSandboxResponse> = (
   { pods },
   request,
-) => ({
-  items: pods.sandboxes
+) => ({ items: selectSandboxes(pods, request.filter) });
+
+export function selectSandboxes(pods: Pods, filter: PodSandboxFilter | undefined): PodSandbox[] {
+  return pods.sandboxes
     .list()
-    .filter((record) => record.state.phase !== 'creating' && matches(record, request.filter))
-    .map(sandboxItem),
-});
+    .filter((record) => record.state.phase !== 'creating' && matches(record, filter))
+    .map(sandboxItem);
+}
 
 /** All fields that are set must match; an id may be a prefix. */
 function matches(record: SandboxRecord, filter: PodSandboxFilter | undefined): boolean {

@@ -1,12 +1,20 @@
 import type { RuntimeServiceServer } from '../gen/runtime/v1/api.ts';
 import { attach } from './attach.ts';
+import type { Calls } from './calls.ts';
+import { containerStatsRpc, listContainerStats, streamContainerStats } from './container-stats.ts';
 import { containerStatusRpc } from './container-status.ts';
 import type { CriContext } from './context.ts';
 import { createContainerRpc } from './create-container.ts';
 import { exec } from './exec.ts';
 import { execSyncRpc } from './exec-sync.ts';
+import { getContainerEvents } from './get-container-events.ts';
 import { listContainers } from './list-containers.ts';
 import { listPodSandbox } from './list-pod-sandbox.ts';
+import {
+  listPodSandboxStats,
+  podSandboxStats,
+  streamPodSandboxStats,
+} from './pod-sandbox-stats.ts';
 import { podSandboxStatus } from './pod-sandbox-status.ts';
 import { portForward } from './port-forward.ts';
 import { removeContainerRpc } from './remove-container.ts';
@@ -14,11 +22,13 @@ import { removePodSandbox } from './remove-pod-sandbox.ts';
 import { reopenContainerLogRpc } from './reopen-container-log.ts';
 import { runPodSandbox } from './run-pod-sandbox.ts';
 import { runtimeConfig } from './runtime-config.ts';
+import { serverStream } from './server-stream.ts';
 import { startContainerRpc } from './start-container.ts';
 import { status } from './status.ts';
 import { stopContainerRpc } from './stop-container.ts';
 import { stopPodSandbox } from './stop-pod-sandbox.ts';
-import { type Calls, unary } from './unary.ts';
+import { streamContainers, streamPodSandboxes } from './stream-lists.ts';
+import { unary } from './unary.ts';
 import { updateRuntimeConfig } from './update-runtime-config.ts';
 import { version } from './version.ts';
 
@@ -44,6 +54,25 @@ export function runtimeService(context: CriContext, calls: Calls) {
     attach: unary(context, calls, 'Attach', attach),
     portForward: unary(context, calls, 'PortForward', portForward),
     execSync: unary(context, calls, 'ExecSync', execSyncRpc),
+    containerStats: unary(context, calls, 'ContainerStats', containerStatsRpc),
+    listContainerStats: unary(context, calls, 'ListContainerStats', listContainerStats),
+    streamContainerStats: serverStream(
+      context,
+      calls,
+      'StreamContainerStats',
+      streamContainerStats,
+    ),
+    podSandboxStats: unary(context, calls, 'PodSandboxStats', podSandboxStats),
+    listPodSandboxStats: unary(context, calls, 'ListPodSandboxStats', listPodSandboxStats),
+    streamPodSandboxStats: serverStream(
+      context,
+      calls,
+      'StreamPodSandboxStats',
+      streamPodSandboxStats,
+    ),
+    getContainerEvents: serverStream(context, calls, 'GetContainerEvents', getContainerEvents),
+    streamPodSandboxes: serverStream(context, calls, 'StreamPodSandboxes', streamPodSandboxes),
+    streamContainers: serverStream(context, calls, 'StreamContainers', streamContainers),
     reopenContainerLog: unary(context, calls, 'ReopenContainerLog', reopenContainerLogRpc),
   } satisfies Partial<RuntimeServiceServer>;
 }

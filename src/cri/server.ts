@@ -4,10 +4,10 @@ import { dirname } from 'node:path';
 import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
 import { during, KeelsonError } from '../base/index.ts';
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
+import { Calls } from './calls.ts';
 import type { CriContext } from './context.ts';
 import { imageService } from './image-service.ts';
 import { runtimeService } from './runtime-service.ts';
-import { Calls } from './unary.ts';
 
 /** Kubelets send and take messages of up to 16 MiB. */
 const MESSAGE_LIMIT = 16 << 20;

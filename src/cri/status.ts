@@ -4,6 +4,7 @@ import {
   type StatusRequest,
   StatusResponse,
 } from '../gen/runtime/v1/api.ts';
+import { runtimeProblem } from '../pods/index.ts';
 import type { CriContext, UnaryHandler } from './context.ts';
 
 /** RuntimeReady and NetworkReady, and what each runtime handler can do. */
@@ -13,8 +14,14 @@ export const status: UnaryHandler<StatusRequest, StatusResponse> = async (
   call,
 ) => {
   const network = await context.pods.network.status(call.signal);
+  const problem = runtimeProblem(context.pods);
   const conditions: RuntimeCondition[] = [
-    { type: 'RuntimeReady', status: true, reason: '', message: '' },
+    {
+      type: 'RuntimeReady',
+      status: problem === undefined,
+      reason: problem === undefined ? '' : 'ProgramMissing',
+      message: problem ?? '',
+    },
     {
       type: 'NetworkReady',
       status: network.ready,

@@ -10,6 +10,9 @@ export const stopContainerRpc: UnaryHandler<StopContainerRequest, StopContainerR
 ) => {
   const id = required('container_id', request.containerId);
   const timeout = Math.max(0, toNumber('timeout', request.timeout));
-  await stopContainer(pods, id, timeout, signal);
+  // One that was never started stays as it is: it can still be started, or removed.
+  if (pods.containers.find(id)?.state.phase === 'running') {
+    await stopContainer(pods, id, timeout, signal);
+  }
   return {};
 };

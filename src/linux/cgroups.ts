@@ -21,15 +21,25 @@ const V1_CONTROLLERS = new Set([
   ...['net_cls', 'net_prio', 'perf_event', 'rdma', 'misc', 'name=systemd'],
 ]);
 
-/** Reads the layout from what is mounted. */
+const CGROUP_ROOT = '/sys/fs/cgroup';
+
+/**
+ * Reads the layout from what is mounted. A tree that is mounted several times counts where
+ * it was mounted first: programs such as network agents mount one more for themselves.
+ */
 export function cgroupLayout(mounts: MountInfo[] = listMounts()): CgroupLayout {
   const mountpoints = new Map<string, string>();
   for (const mount of mounts) {
-    if (mount.type === 'cgroup2') mountpoints.set('', mount.target);
-    if (mount.type !== 'cgroup') continue;
-    for (const option of mount.superOptions) {
-      if (V1_CONTROLLERS.has(option)) mountpoints.set(option, mount.target);
+    const trees =
+      mount.type === 'cgroup2' ? [''] : mount.type === 'cgroup' ? mount.superOptions : [];
+    for (const tree of trees) {
+      if (tree !== '' && !V1_CONTROLLERS.has(tree)) continue;
+      if (!mountpoints.has(tree)) mountpoints.set(tree, mount.target);
     }
+  }
+  // As OCI runtimes decide. A v1 controller mounted elsewhere by somebody changes nothing.
+  if (mountpoints.get('') === CGROUP_ROOT) {
+    return { mode: 'unified', mountpoints: new Map([['', CGROUP_ROOT]]) };
   }
   const v2 = mountpoints.has('');
   const v1 = [...mountpoints.keys()].some((key) => key !== '' && key !== 'name=systemd');
@@ -75,18 +85,31 @@ export function removeCgroupDirectories(directories: readonly string[]): void {
   }
 }
 
+/** Rounds after which killing gives up on a cgroup whose processes start new ones faster. */
+const MOST_KILL_ROUNDS = 100;
+
 /** Kills every process in a cgroup and below it with SIGKILL. */
 export async function killCgroup(layout: CgroupLayout, path: string): Promise<void> {
   if (layout.mode === 'unified') {
     const file = join(layout.mountpoints.get('') ?? '', path, 'cgroup.kill');
-    if ((await ifExists(writeFile(file, '1').then(() => true))) === true) return;
+    if ((await unlessGone(writeFile(file, '1').then(() => true))) === true) return;
   }
-  for (const pid of await processesOf(layout, path)) {
-    try {
-      process.kill(pid, 'SIGKILL');
-    } catch (error) {
-      if (errnoOf(error) !== 'ESRCH') throw error;
+  const killed = new Set<number>();
+  for (let round = 0; round < MOST_KILL_ROUNDS; round++) {
+    const pids = (await processesOf(layout, path)).filter((pid) => !killed.has(pid));
+    if (pids.length === 0) return;
+    for (const pid of pids) {
+      killed.add(pid);
+      kill(pid);
     }
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
   }
 }
 
@@ -99,11 +122,29 @@ export async function processesOf(layout: CgroupLayout, path: string): Promise<n
 }
 
 async function processesBelow(directory: string): Promise<number[]> {
-  const text = (await ifExists(readFile(join(directory, 'cgroup.procs'), 'utf8'))) ?? '';
-  const pids = text.split('\n').filter(Boolean).map(Number);
-  const entries: Dirent[] = (await ifExists(readdir(directory, { withFileTypes: true }))) ?? [];
+  const text = (await unlessGone(readFile(join(directory, 'cgroup.procs'), 'utf8'))) ?? '';
+  // Processes of another PID namespace are shown as 0, which to kill(2) means one's own group.
+  const pids = text
+    .split('\n')
+    .map(Number)
+    .filter((pid) => pid > 0);
+  const entries: Dirent[] = (await unlessGone(readdir(directory, { withFileTypes: true }))) ?? [];
   for (const entry of entries) {
     if (entry.isDirectory()) pids.push(...(await processesBelow(join(directory, entry.name))));
   }
   return pids;
+}
+
+/**
+ * As `ifExists`. A file of a cgroup that is removed while it is open answers ENODEV, and
+ * `cgroup.procs` of a threaded cgroup, whose processes stand in the one above, EOPNOTSUPP.
+ */
+async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await ifExists(work);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENODEV' || errno === 'EOPNOTSUPP' || errno === 'ENOTSUP') return undefined;
+    throw error;
+  }
 }

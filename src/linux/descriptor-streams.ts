@@ -86,14 +86,12 @@ function adopt(
   fd: number,
   onChunk: (chunk: Buffer) => boolean,
 ): { socket: Socket; descriptor: number } {
+  setNonBlocking(fd);
   const pair = [-1, -1];
   const type = SOCK.STREAM | SOCK.CLOEXEC | SOCK.NONBLOCK;
   syscall('socketpair', () => socketCalls.socketpair(AF.UNIX, type, 0, pair));
   const [own = -1, other = -1] = pair;
   try {
-    const enabled = Buffer.alloc(4);
-    enabled.writeInt32LE(1);
-    syscall('set non-blocking', () => raw.ioctl(fd, FIONBIO, enabled));
     const socket = new Socket({
       fd: own,
       allowHalfOpen: true,
@@ -109,5 +107,17 @@ function adopt(
   } finally {
     closeSync(other);
     closeSync(fd);
+  }
+}
+
+/** Closes the descriptor if it fails. */
+function setNonBlocking(fd: number): void {
+  const enabled = Buffer.alloc(4);
+  enabled.writeInt32LE(1);
+  try {
+    syscall('set non-blocking', () => raw.ioctl(fd, FIONBIO, enabled));
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
 }

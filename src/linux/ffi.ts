@@ -17,6 +17,7 @@ export const raw = {
   setns: libc.func('int setns(int fd, int type)'),
   sethostname: libc.func('int sethostname(const char *name, size_t length)'),
   setdomainname: libc.func('int setdomainname(const char *name, size_t length)'),
+  llistxattr: libc.func('long llistxattr(const char *path, _Out_ void *names, size_t size)'),
   syncfs: libc.func('int syncfs(int fd)'),
   utimensat: libc.func(
     'int utimensat(int directory, const char *path, const int64_t *times, int flags)',

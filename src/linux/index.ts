@@ -1,6 +1,8 @@
+export * from './cgroup-usage.ts';
 export * from './cgroups.ts';
 export * from './console-socket.ts';
 export * from './descriptor-streams.ts';
+export * from './directory-usage.ts';
 export * from './ffi.ts';
 export * from './file-lock.ts';
 export * from './find-program.ts';
@@ -11,6 +13,7 @@ export * from './mounts.ts';
 export * from './namespace-sockets.ts';
 export * from './namespaces.ts';
 export * from './netlink/index.ts';
+export * from './network-usage.ts';
 export * from './piped-process.ts';
 export * from './processes.ts';
 export * from './pty.ts';

@@ -18,8 +18,8 @@ export function deviceNumber(major: number, minor: number): bigint {
 export function splitDeviceNumber(device: number | bigint): { major: number; minor: number } {
   const d = BigInt(device);
   return {
-    major: Number(((d >> 32n) & ~0xfffn) | ((d >> 8n) & 0xfffn)),
-    minor: Number(((d >> 12n) & ~0xffn) | (d & 0xffn)),
+    major: Number(((d >> 32n) & 0xfffff000n) | ((d >> 8n) & 0xfffn)),
+    minor: Number(((d >> 12n) & 0xffffff00n) | (d & 0xffn)),
   };
 }
 
@@ -31,14 +31,25 @@ export function setXattr(path: string | Uint8Array, name: string, value: Uint8Ar
 }
 
 /** An extended attribute of the file itself; at most 64 KiB. Throws ENODATA when it has none of that name. */
-export function getXattr(path: string, name: string): Buffer {
-  const value = Buffer.alloc(65536);
-  const size = syscall(`get xattr ${name} of ${path}`, () =>
-    raw.lgetxattr(cString(path), cString(name), value, value.length),
+export function getXattr(path: string | Uint8Array, name: string): Buffer {
+  const value = Buffer.alloc(MAX_XATTR);
+  const size = syscall(`get xattr ${name} of ${String(path)}`, () =>
+    raw.lgetxattr(cPath(path), cString(name), value, value.length),
   );
   return value.subarray(0, size);
 }
 
+/** The names of the extended attributes of the file itself. */
+export function listXattrs(path: string | Uint8Array): string[] {
+  const names = Buffer.alloc(MAX_XATTR);
+  const size = syscall(`list xattrs of ${String(path)}`, () =>
+    raw.llistxattr(cPath(path), names, names.length),
+  );
+  return names.toString('utf8', 0, size).split('\0').filter(Boolean);
+}
+
+/** Bytes of one attribute's value, and of all names of a file (xattr(7)). */
+const MAX_XATTR = 65536;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 

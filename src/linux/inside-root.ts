@@ -4,9 +4,12 @@ import { cString, raw, syscall } from './ffi.ts';
 import { run } from './run.ts';
 
 const SYS_OPENAT2 = 437;
-const O_NONBLOCK_CLOEXEC = 0o2004000;
+const O_PATH_CLOEXEC = 0o12000000;
 const RESOLVE_NO_MAGICLINKS = 0x02;
 const RESOLVE_IN_ROOT = 0x10;
+
+/** The kernel gives up on `..` when anything was renamed or mounted meanwhile, anywhere. */
+const MOST_TRIES = 100;
 
 /**
  * Reads a regular file below `root` as a process whose root directory that is would:
@@ -14,7 +17,20 @@ const RESOLVE_IN_ROOT = 0x10;
  * Undefined when there is no such file. Fails if it is larger than `limit` bytes.
  */
 export function readFileInRoot(root: string, path: string, limit = 4 << 20): string | undefined {
-  return withFileInRoot(root, path, (fd) => readLimited(fd, path, limit));
+  return withFileInRoot(root, path, (found) => {
+    const stat = fstatSync(found);
+    if (!stat.isFile() || stat.size > limit) {
+      throw new KeelsonError('INVALID_ARGUMENT', `Cannot read "${path}" of the image`, {
+        reason: stat.isFile() ? `it is larger than ${limit} bytes` : 'it is not a regular file',
+      });
+    }
+    const fd = openSync(`/proc/self/fd/${found}`, 'r');
+    try {
+      return readText(fd, stat.size);
+    } finally {
+      closeSync(fd);
+    }
+  });
 }
 
 /** Where `path` really lies, resolved below `root` in the same way. */
@@ -40,9 +56,7 @@ function withFileInRoot<T>(root: string, path: string, work: (fd: number) => T):
   const rootFd = openSync(root, 'r');
   let fd: number;
   try {
-    fd = syscall(`open ${path} in ${root}`, () =>
-      raw.openat2(SYS_OPENAT2, rootFd, cString(path), openHow(), BigInt(24)),
-    );
+    fd = openPath(rootFd, path, `open ${path} in ${root}`);
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'ELOOP') return undefined;
@@ -57,22 +71,29 @@ function withFileInRoot<T>(root: string, path: string, work: (fd: number) => T):
   }
 }
 
+/** Finds a file without opening it: to open a device or a FIFO alone may do something. */
+function openPath(rootFd: number, path: string, what: string): number {
+  for (let tries = 1; ; tries++) {
+    try {
+      return syscall(what, () =>
+        raw.openat2(SYS_OPENAT2, rootFd, cString(path), openHow(), BigInt(24)),
+      );
+    } catch (error) {
+      if (errnoOf(error) !== 'EAGAIN' || tries === MOST_TRIES) throw error;
+    }
+  }
+}
+
 /** struct open_how: flags, mode, resolve. */
 function openHow(): Buffer {
   const how = Buffer.alloc(24);
-  how.writeBigUInt64LE(BigInt(O_NONBLOCK_CLOEXEC), 0);
+  how.writeBigUInt64LE(BigInt(O_PATH_CLOEXEC), 0);
   how.writeBigUInt64LE(BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS), 16);
   return how;
 }
 
-function readLimited(fd: number, path: string, limit: number): string {
-  const stat = fstatSync(fd);
-  if (!stat.isFile() || stat.size > limit) {
-    throw new KeelsonError('INVALID_ARGUMENT', `Cannot read "${path}" of the image`, {
-      reason: stat.isFile() ? `it is larger than ${limit} bytes` : 'it is not a regular file',
-    });
-  }
-  const content = Buffer.alloc(stat.size);
+function readText(fd: number, limit: number): string {
+  const content = Buffer.alloc(limit);
   let size = 0;
   while (size < content.length) {
     const count = readSync(fd, content, size, content.length - size, null);

@@ -155,7 +155,7 @@ export function mountOverlay(request: OverlayRequest): void {
     return;
   }
   const common = commonDirectory(request.lower);
-  const relative = options(request.lower.map((path) => path.slice(common.length + 1)));
+  const relative = options(request.lower.map((path) => path.slice(common.length)));
   const home = process.cwd();
   process.chdir(common);
   try {
@@ -170,8 +170,10 @@ function escapeOption(path: string): string {
   return path.replace(/[\\,:]/g, '\\$&');
 }
 
+/** The deepest directory that all paths lie below, with a slash at its end. */
 function commonDirectory(paths: readonly string[]): string {
-  let common = dirname(paths[0] ?? '/');
-  while (!paths.every((path) => path.startsWith(`${common}/`))) common = dirname(common);
+  const withSlash = (path: string) => (path.endsWith('/') ? path : `${path}/`);
+  let common = withSlash(dirname(paths[0] ?? '/'));
+  while (!paths.every((path) => path.startsWith(common))) common = withSlash(dirname(common));
   return common;
 }

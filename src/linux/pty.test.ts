@@ -75,6 +75,23 @@ test('typing into a program that does not read neither blocks nor loses the loop
   }
 });
 
+test('what is not read is not taken from the program', async () => {
+  const { master, slavePath } = openPty();
+  const child = shell(slavePath, 'exec yes');
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(master.stream.readableLength).toBeLessThan(256 * 1024);
+    let size = 0;
+    for await (const chunk of master.stream) {
+      size += (chunk as Buffer).length;
+      if (size > 1 << 20) break;
+    }
+  } finally {
+    master[Symbol.dispose]();
+    killGroup(child.pid);
+  }
+});
+
 const SENDER = `
 import array, os, socket, sys
 master, slave = os.openpty()

@@ -10,6 +10,18 @@ export interface Ending {
 }
 
 /**
+ * What a service manager says to this process alone (sd_notify(3), sd_listen_fds(3)). A
+ * container runtime that inherits it takes the container for the service, and waits for it
+ * to say that it is ready.
+ */
+const OWN_VARIABLES = {
+  NOTIFY_SOCKET: undefined,
+  LISTEN_PID: undefined,
+  LISTEN_FDS: undefined,
+  LISTEN_FDNAMES: undefined,
+};
+
+/**
  * Starts a program as the leader of a session of its own. That there is no such program
  * shows in `exitOf`.
  */
@@ -19,7 +31,8 @@ export function start(
   options: SpawnOptions & { hideHybridCgroups?: boolean },
 ): ChildProcess {
   const { hideHybridCgroups, ...spawnOptions } = options;
-  const launch = () => spawn(program, args, { ...spawnOptions, detached: true });
+  const env = { ...(options.env ?? process.env), ...OWN_VARIABLES };
+  const launch = () => spawn(program, args, { ...spawnOptions, env, detached: true });
   return hideHybridCgroups ? withoutHybridCgroups(launch) : launch();
 }
 

@@ -5,7 +5,23 @@ import { KeelsonError } from '../base/index.ts';
  * `<slice>:keelson:<id>` with systemd, which makes a unit `keelson-<id>.scope`.
  */
 export function cgroupsPathOf(driver: 'cgroupfs' | 'systemd', parent: string, id: string): string {
-  return driver === 'cgroupfs' ? `${parent}/${id}` : `${parent}:keelson:${id}`;
+  return driver === 'cgroupfs'
+    ? `${parent === '/' ? '' : parent}/${id}`
+    : `${parent}:keelson:${id}`;
+}
+
+/** The directory of such a cgroup below each mounted tree. */
+export function cgroupDirectoryOf(cgroupsPath: string): string {
+  const [slice = '', prefix, name] = cgroupsPath.split(':');
+  if (prefix === undefined || name === undefined) return cgroupsPath;
+  return `${expandSlice(slice)}/${prefix}-${name}.scope`;
+}
+
+/** `a-b.slice` lies in `a.slice` (systemd.slice(5)). */
+function expandSlice(slice: string): string {
+  const parts = slice.replace(/\.slice$/, '').split('-');
+  const slices = parts.map((_, index) => `${parts.slice(0, index + 1).join('-')}.slice`);
+  return `/${slices.join('/')}`;
 }
 
 /** The cgroup below which a pod's containers go: the one asked for, checked, or a default. */
@@ -15,12 +31,17 @@ export function cgroupParentFor(
   sandboxId: string,
 ): string {
   if (wanted === '') return driver === 'cgroupfs' ? `/keelson/${sandboxId}` : 'system.slice';
-  const isSlice = wanted.endsWith('.slice') && !wanted.slice(1).includes('/');
   const refuse = (reason: string) =>
     new KeelsonError('INVALID_ARGUMENT', `Cannot use cgroup parent "${wanted}"`, { reason });
   if (driver === 'systemd') {
+    // Kubelets give the whole path: `/kubepods.slice/kubepods-pod1.slice`.
+    const slice = wanted.split('/').at(-1) ?? '';
+    const isSlice = /^[^:]+\.slice$/.test(slice);
     if (!isSlice) throw refuse('the systemd cgroup driver needs the name of a slice');
-    return wanted.replace(/^\//, '');
+    if (wanted !== slice && wanted !== `/${slice}` && wanted !== expandSlice(slice)) {
+      throw refuse(`slice "${slice}" lies in "${expandSlice(slice)}"`);
+    }
+    return slice;
   }
   if (wanted.split('/').includes('..')) throw refuse('it leads out of its tree');
   return `/${wanted.split('/').filter(Boolean).join('/')}`;

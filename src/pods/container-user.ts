@@ -79,18 +79,20 @@ function findAccount(
   name: string,
 ): { uid: number; gid: number | undefined; name: string | undefined } {
   const wanted = name === '' ? '0' : name;
-  const user = users.find((each) => each.name === wanted || String(each.uid) === wanted);
+  // A number is always an id: an image could name an account of root "1000".
+  const uid = isId(wanted) ? Number(wanted) : undefined;
+  const user = users.find((each) => (uid === undefined ? each.name === wanted : each.uid === uid));
   if (user !== undefined) return user;
-  if (isId(wanted)) return { uid: Number(wanted), gid: undefined, name: undefined };
+  if (uid !== undefined) return { uid, gid: undefined, name: undefined };
   throw new KeelsonError('INVALID_ARGUMENT', `Cannot run a container as user "${name}"`, {
     reason: "the image's /etc/passwd has no such user",
   });
 }
 
 function findGroup(groups: readonly Group[], name: string): number {
-  const group = groups.find((each) => each.name === name || String(each.gid) === name);
-  if (group !== undefined) return group.gid;
   if (isId(name)) return Number(name);
+  const group = groups.find((each) => each.name === name);
+  if (group !== undefined) return group.gid;
   throw new KeelsonError('INVALID_ARGUMENT', `Cannot run a container with group "${name}"`, {
     reason: "the image's /etc/group has no such group",
   });

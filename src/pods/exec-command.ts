@@ -13,6 +13,10 @@ import { runningContainer } from './running-container.ts';
 const NOT_FOUND = 127;
 const NOT_EXECUTABLE = 126;
 
+/** How runtimes say it of files without the right to be run, of no format, and of directories. */
+const NO_PROGRAM =
+  /[Pp]ermission denied|[Ee]xec format error|is a directory|open executable: Operation not permitted/;
+
 export interface PreparedExec extends AsyncDisposable {
   command: ExecCommand;
   /** Where the runtime connects to hand over the terminal; undefined without one. */
@@ -82,8 +86,6 @@ async function failureIn(logFile: string, action: string) {
   if (last === undefined) return undefined;
   const message = cleanMessage(last);
   if (/not found|[Nn]o such file/.test(message)) return { exitCode: NOT_FOUND, message };
-  if (/[Pp]ermission denied|[Ee]xec format error|is a directory/.test(message)) {
-    return { exitCode: NOT_EXECUTABLE, message };
-  }
+  if (NO_PROGRAM.test(message)) return { exitCode: NOT_EXECUTABLE, message };
   throw new KeelsonError('UNKNOWN', action, { reason: message });
 }

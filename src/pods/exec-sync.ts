@@ -3,8 +3,11 @@ import { run } from '../linux/index.ts';
 import { prepareExec } from './exec-command.ts';
 import type { Pods } from './pods.ts';
 
-/** Bytes of stdout and of stderr that are kept; kubelets expect this bound. */
-const OUTPUT_LIMIT = 16 << 20;
+/**
+ * Bytes of stdout and stderr together that are kept: kubelets take messages of up to
+ * 16 MiB, and some of it goes to the message around them.
+ */
+const OUTPUT_LIMIT = (16 << 20) - 1024;
 
 export interface ExecSyncRequest {
   containerId: string;
@@ -47,7 +50,14 @@ export async function execSync(
     const stderr = Buffer.from(`${failure.message}\n`);
     return { stdout: Buffer.alloc(0), stderr, exitCode: failure.exitCode };
   }
-  return { stdout: result.stdout, stderr: result.stderr, exitCode: result.code ?? 255 };
+  return { ...bounded(result), exitCode: result.code ?? 255 };
+}
+
+/** Each stream may have half of the room, and what the other one leaves. */
+function bounded({ stdout, stderr }: { stdout: Buffer; stderr: Buffer }) {
+  const room = Math.max(OUTPUT_LIMIT / 2, OUTPUT_LIMIT - stderr.length);
+  const first = stdout.subarray(0, room);
+  return { stdout: first, stderr: stderr.subarray(0, OUTPUT_LIMIT - first.length) };
 }
 
 /** Aborts after the time, with an error that says what took too long; 0 never does. */

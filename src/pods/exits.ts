@@ -34,7 +34,10 @@ export class Exits implements Disposable {
     this.#onExit = onExit;
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
     // Every event looks at the whole directory: an event that the kernel dropped is made up for.
-    this.#watcher = watch(this.directory, () => void this.scan());
+    const failed = (error: unknown) =>
+      this.#logger.error({ error }, 'cannot look for exits of containers');
+    this.#watcher = watch(this.directory, () => void this.scan().catch(failed));
+    this.#watcher.on('error', failed);
     await this.scan();
   }
 

@@ -1,3 +1,4 @@
+export type { InterfaceUsage, Pressure } from '../linux/index.ts';
 export { attachContainer } from './attach.ts';
 export * from './config.ts';
 export { containerPaths } from './container-paths.ts';
@@ -6,6 +7,7 @@ export { createContainer } from './create-container.ts';
 export { type CommandIo, type ExecStreamRequest, execStream } from './exec-stream.ts';
 export { type ExecResult, type ExecSyncRequest, execSync } from './exec-sync.ts';
 export { openPods, type PodsOptions } from './open-pods.ts';
+export type { PodEvent, PodEventType } from './pod-events.ts';
 export type { HostFacts, PodSettings, Pods } from './pods.ts';
 export { forwardPort } from './port-forward.ts';
 export * from './records.ts';
@@ -14,7 +16,14 @@ export { removeSandbox } from './remove-sandbox.ts';
 export { reopenContainerLog } from './reopen-log.ts';
 export { runSandbox } from './run-sandbox.ts';
 export { runningContainer } from './running-container.ts';
+export { runtimeProblem } from './runtime-readiness.ts';
 export { type HandlerFeatures, Runtimes } from './runtimes.ts';
 export { startContainer } from './start-container.ts';
+export {
+  type ContainerStatistics,
+  type Sample,
+  type SandboxStatistics,
+  Statistics,
+} from './statistics.ts';
 export { stopContainer } from './stop-container.ts';
 export { stopSandbox } from './stop-sandbox.ts';

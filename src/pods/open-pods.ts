@@ -14,10 +14,11 @@ import { Conmon } from '../oci/runtime/index.ts';
 import { parseCapabilityMask } from '../oci/spec/index.ts';
 import { Exits } from './exits.ts';
 import { watchForLostExits } from './lost-exits.ts';
+import { PodEvents } from './pod-events.ts';
 import type { HostFacts, PodSettings, Pods } from './pods.ts';
 import { recordExit } from './record-exit.ts';
 import { RecordStore } from './record-store.ts';
-import { containerName, sandboxName } from './records.ts';
+import { type ContainerRecord, containerName, type SandboxRecord, sandboxName } from './records.ts';
 import { recoverPods } from './recovery.ts';
 import type { Runtimes } from './runtimes.ts';
 import { discardOtherBoot } from './stale-state.ts';
@@ -39,15 +40,21 @@ export async function openPods(options: PodsOptions): Promise<Pods & Disposable>
   await discardOtherBoot(state, logger);
   await writeFileAtomic(join(state, 'boot-id'), await bootId());
   const exits = new Exits(join(state, 'exits'), logger);
+  const sandboxes = new RecordStore<SandboxRecord>(
+    join(state, 'sandboxes'),
+    'pod sandbox',
+    (record) => sandboxName(record.config),
+  );
+  const containers = new RecordStore<ContainerRecord>(
+    join(state, 'containers'),
+    'container',
+    (record) => containerName(record.sandboxId, record.config),
+  );
   const pods: Pods = {
     ...options,
     host: await readHostFacts(logger),
-    sandboxes: new RecordStore(join(state, 'sandboxes'), 'pod sandbox', (record) =>
-      sandboxName(record.config),
-    ),
-    containers: new RecordStore(join(state, 'containers'), 'container', (record) =>
-      containerName(record.sandboxId, record.config),
-    ),
+    ...{ sandboxes, containers },
+    events: new PodEvents(sandboxes, containers),
     creations: new Flights(),
     locks: new KeyedLock(),
     signalled: new Set(),

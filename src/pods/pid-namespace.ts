@@ -1,4 +1,5 @@
 import { KeelsonError } from '../base/index.ts';
+import { isAlive } from '../linux/index.ts';
 import type { NamespaceModes } from './config.ts';
 import type { Pods } from './pods.ts';
 import type { SandboxRecord } from './records.ts';
@@ -36,7 +37,8 @@ function targetNamespace(pods: Pods, targetId: string, sandbox: SandboxRecord): 
       reason: 'the pod has no such container',
     });
   }
-  if (target.state.phase !== 'running') {
+  // Its number may be another process's by now, also one of the host.
+  if (target.state.phase !== 'running' || !isAlive(target.state.process)) {
     throw new KeelsonError('FAILED_PRECONDITION', action, { reason: 'it is not running' });
   }
   return `/proc/${target.state.process.pid}/ns/pid`;

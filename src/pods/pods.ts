@@ -4,6 +4,7 @@ import type { CgroupLayout } from '../linux/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Conmon } from '../oci/runtime/index.ts';
 import type { Exits } from './exits.ts';
+import type { PodEvents } from './pod-events.ts';
 import type { RecordStore } from './record-store.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { Runtimes } from './runtimes.ts';
@@ -15,6 +16,7 @@ export interface Pods {
   readonly host: HostFacts;
   readonly sandboxes: RecordStore<SandboxRecord>;
   readonly containers: RecordStore<ContainerRecord>;
+  readonly events: PodEvents;
   /** Creations under way, by name: a retry joins. */
   readonly creations: Flights<string>;
   /** One lock for each sandbox and container id, held while its state changes. */

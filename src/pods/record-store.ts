@@ -8,6 +8,14 @@ import {
   writeFileAtomic,
 } from '../base/index.ts';
 
+/** A record came, was replaced, or went. */
+export interface RecordChange<T> {
+  /** The record after the change; the last one if it went. */
+  record: T;
+  before: T | undefined;
+  after: T | undefined;
+}
+
 interface Entry<T> {
   record: T;
   name: string;
@@ -23,6 +31,7 @@ export class RecordStore<T extends { id: string }> {
   readonly #nameOf: (record: T) => string;
   readonly #entries = new Map<string, Entry<T>>();
   readonly #ids = new Map<string, string>();
+  readonly #listeners: ((change: RecordChange<T>) => void)[] = [];
 
   /** `kind` is what errors call a record; `nameOf` the name that no two records share. */
   constructor(directory: string, kind: string, nameOf: (record: T) => string) {
@@ -39,16 +48,29 @@ export class RecordStore<T extends { id: string }> {
         const text = await readTextIfExists(join(this.directoryOf(id), 'record.json'));
         // Only a directory: the daemon died before it wrote the record. Nothing else was done.
         if (text === undefined) await rm(this.directoryOf(id), { recursive: true, force: true });
-        else this.#index(JSON.parse(text) as T);
+        else this.#index(this.#parse(id, text));
       } catch (error) {
-        await mkdir(asideDirectory, { recursive: true, mode: 0o700 });
-        const aside = join(asideDirectory, `${this.#kind}-${id}`);
-        await ifExists(rename(this.directoryOf(id), aside));
-        logger.error(
-          { id, aside, error },
-          `the record of a ${this.#kind} is unreadable; set aside`,
-        );
+        logger.error({ id, error }, `the record of a ${this.#kind} is unreadable: set aside`);
+        await this.#setAside(id, asideDirectory, logger);
       }
+    }
+  }
+
+  #parse(id: string, text: string): T {
+    const record = JSON.parse(text) as T;
+    if (record.id === id) return record;
+    throw new KeelsonError('DATA_LOSS', `Cannot read the record of ${this.#kind} "${id}"`, {
+      reason: `it is that of "${record.id}"`,
+    });
+  }
+
+  async #setAside(id: string, asideDirectory: string, logger: Logger): Promise<void> {
+    const aside = join(asideDirectory, `${this.#kind}-${id}`);
+    try {
+      await mkdir(asideDirectory, { recursive: true, mode: 0o700 });
+      await ifExists(rename(this.directoryOf(id), aside));
+    } catch (error) {
+      logger.error({ id, aside, error }, `an unreadable ${this.#kind} stays where it is`);
     }
   }
 
@@ -67,12 +89,19 @@ export class RecordStore<T extends { id: string }> {
     await this.#write(record);
   }
 
-  /** Replaces a record, in memory at once and then on disk. */
+  /** Replaces a record, in memory at once and then on disk. Fails with NOT_FOUND once it is removed. */
   async update(record: T, changes: Partial<T>): Promise<T> {
+    const before = this.get(record.id);
     const next = { ...record, ...changes };
     this.#index(next);
     await this.#write(next);
+    this.#tell({ record: next, before, after: next });
     return next;
+  }
+
+  /** Calls `listener` after each change that is on disk. */
+  onChange(listener: (change: RecordChange<T>) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Forgets a record and deletes its directory. Absence is fine. */
@@ -82,7 +111,9 @@ export class RecordStore<T extends { id: string }> {
     await rm(this.directoryOf(id), { recursive: true, force: true });
     const entry = this.#entries.get(id);
     this.#entries.delete(id);
-    if (entry !== undefined) this.#ids.delete(entry.name);
+    if (entry === undefined) return;
+    if (this.#ids.get(entry.name) === id) this.#ids.delete(entry.name);
+    this.#tell({ record: entry.record, before: entry.record, after: undefined });
   }
 
   /** By id, or by a prefix of the id that only one record has. */
@@ -115,6 +146,10 @@ export class RecordStore<T extends { id: string }> {
 
   directoryOf(id: string): string {
     return join(this.#directory, id);
+  }
+
+  #tell(change: RecordChange<T>): void {
+    for (const listener of this.#listeners) listener(change);
   }
 
   #index(record: T): void {

@@ -79,7 +79,7 @@ export function sortSysctls(
 ): Record<PinnableNamespace, Record<string, string>> {
   const sorted: Record<PinnableNamespace, Record<string, string>> = { net: {}, ipc: {}, uts: {} };
   for (const [name, value] of Object.entries(config.sysctls)) {
-    const dotted = name.includes('/') && !/^[^/]*\./.test(name) ? name.replaceAll('/', '.') : name;
+    const dotted = withDots(name);
     const type = namespaceOf(dotted);
     const mode = type === 'ipc' ? config.namespaces.ipc : config.namespaces.network;
     if (type === undefined || mode !== 'pod') {
@@ -93,6 +93,12 @@ export function sortSysctls(
     sorted[type][dotted] = value;
   }
   return sorted;
+}
+
+/** The form with dots first of a name that may have slashes first (see `writeSysctl`). */
+function withDots(name: string): string {
+  if (/[./]/.exec(name)?.[0] !== '/') return name;
+  return name.replace(/[./]/g, (character) => (character === '.' ? '/' : '.'));
 }
 
 function namespaceOf(sysctl: string): PinnableNamespace | undefined {

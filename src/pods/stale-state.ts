@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { type Logger, readTextIfExists } from '../base/index.ts';
 import { bootId } from '../linux/index.ts';
 
-/** What the state directory holds that means nothing after a reboot. */
-const DIES_WITH_BOOT = ['sandboxes', 'containers', 'exits', 'unreadable', 'boot-id'];
+/**
+ * What the state directory holds that means nothing after a reboot. The stamp itself stays
+ * until it is replaced: deleting that is cut short goes on at the next start.
+ */
+const DIES_WITH_BOOT = ['sandboxes', 'containers', 'exits', 'unreadable'];
 
 /**
  * Where `/run` is not a tmpfs, state outlives the boot that it belongs to: its processes,

@@ -6,6 +6,7 @@ import {
   signalNumber,
   signalProcess,
 } from '../linux/index.ts';
+import { cgroupDirectoryOf } from './cgroup-paths.ts';
 import type { Pods } from './pods.ts';
 import { isLive, recordLostExit } from './record-exit.ts';
 import type { ContainerRecord } from './records.ts';
@@ -36,7 +37,9 @@ export async function stopContainer(
   }
   await steps.run('kill', () => sendSignal(pods, container, 'SIGKILL', signal));
   if (await exitsWithin(pods, container.id, KILL_PATIENCE, signal)) return;
-  await steps.run('kill cgroup', () => killCgroup(pods.host.cgroups, container.cgroupsPath));
+  await steps.run('kill cgroup', () =>
+    killCgroup(pods.host.cgroups, cgroupDirectoryOf(container.cgroupsPath)),
+  );
   if (await exitsWithin(pods, container.id, KILL_PATIENCE, signal)) return;
   await settle(pods, container.id);
 }

@@ -6,6 +6,8 @@ export interface StreamingLimits {
   tokenLifetime: number;
   /** TCP connections, those of running sessions included. */
   connections: number;
+  /** How long a client may take to send its request, and for a TLS handshake. */
+  request: number;
   /** A session without traffic for this long ends. */
   idle: number;
   /** The streams of a session must be there within this. */
@@ -22,6 +24,7 @@ export const DEFAULT_LIMITS: Readonly<StreamingLimits> = {
   tokens: 1000,
   tokenLifetime: 60_000,
   connections: 4096,
+  request: 10_000,
   idle: 4 * 3600_000,
   creation: 30_000,
   drain: 2000,

@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { KeelsonError } from '../base/index.ts';
+import type { StreamingLimits } from './limits.ts';
 
 export interface ListenOptions {
   /** The IP address to listen on. */
@@ -13,13 +14,10 @@ export interface ListenOptions {
   tls?: { certificate: string | Buffer; key: string | Buffer };
   /** The host in the URLs. Default: the address, or loopback when that is a wildcard. */
   advertisedHost?: string;
-  /** TCP connections at a time; more are closed at once. */
-  connections: number;
+  limits: StreamingLimits;
 }
 
 const HEADER_LIMIT = 16 * 1024;
-/** Milliseconds for a client to send its request, and for a TLS handshake. */
-const REQUEST_TIME = 10_000;
 
 /** A listening HTTP or HTTPS server that can be closed for good. */
 export class Listener implements AsyncDisposable {
@@ -39,8 +37,8 @@ export class Listener implements AsyncDisposable {
 
   /** Fails with UNAVAILABLE if the address cannot be had. */
   static async open(options: ListenOptions): Promise<Listener> {
-    const server = createServer(options.tls);
-    server.maxConnections = options.connections;
+    const server = createServer(options);
+    server.maxConnections = options.limits.connections;
     const listening = once(server, 'listening');
     server.listen(options.port, options.address);
     try {
@@ -68,12 +66,12 @@ export class Listener implements AsyncDisposable {
   }
 }
 
-function createServer(tls: ListenOptions['tls']): Server {
+function createServer({ tls, limits }: ListenOptions): Server {
   const options = {
     maxHeaderSize: HEADER_LIMIT,
-    headersTimeout: REQUEST_TIME,
-    requestTimeout: REQUEST_TIME,
-    connectionsCheckingInterval: REQUEST_TIME / 2,
+    headersTimeout: limits.request,
+    requestTimeout: limits.request,
+    connectionsCheckingInterval: limits.request / 2,
     noDelay: true,
   };
   if (tls === undefined) return createHttpServer(options);
@@ -82,7 +80,7 @@ function createServer(tls: ListenOptions['tls']): Server {
     cert: tls.certificate,
     key: tls.key,
     minVersion: 'TLSv1.2',
-    handshakeTimeout: REQUEST_TIME,
+    handshakeTimeout: limits.request,
   });
 }
 

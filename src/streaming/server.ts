@@ -28,7 +28,7 @@ import {
   type Transport,
 } from './upgrade.ts';
 
-export interface StreamingServerOptions extends Omit<ListenOptions, 'connections'> {
+export interface StreamingServerOptions extends Omit<ListenOptions, 'limits'> {
   backend: StreamingBackend;
   logger: Logger;
   limits?: Partial<StreamingLimits>;
@@ -92,7 +92,7 @@ export class StreamingServer implements AsyncDisposable {
   /** Listens. Fails with UNAVAILABLE if the address cannot be had. */
   static async open(options: StreamingServerOptions): Promise<StreamingServer> {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
-    const listener = await Listener.open({ ...options, connections: limits.connections });
+    const listener = await Listener.open({ ...options, limits });
     return new StreamingServer(options, limits, listener);
   }
 

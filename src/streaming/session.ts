@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { createWebSocketStream, type WebSocket } from 'ws';
-import type { Logger } from '../base/index.ts';
+import { type Logger, messageOf } from '../base/index.ts';
 import type { StreamingBackend } from './backend.ts';
 import { type CommandConnection, type RunCommand, runCommand } from './command/run-command.ts';
 import { acceptSpdyCommand, SPDY_COMMAND_PROTOCOLS } from './command/spdy-command.ts';
@@ -61,16 +61,25 @@ export async function serveSession(
     return;
   }
   const client = await acceptCommand(request.request, connection, { ...context, idle });
-  await runCommand(client, commandOf(request, context.backend), context.control);
+  await runCommand(client, commandOf(request, context), context.control);
 }
 
 function commandOf(
   request: StreamingRequest & { kind: 'exec' | 'attach' },
-  backend: StreamingBackend,
+  { backend, logger }: SessionContext,
 ): RunCommand {
-  return request.kind === 'exec'
-    ? (io, signal) => backend.exec(request.request, io, signal)
-    : (io, signal) => backend.attach(request.request, io, signal);
+  const run: RunCommand =
+    request.kind === 'exec'
+      ? (io, signal) => backend.exec(request.request, io, signal)
+      : (io, signal) => backend.attach(request.request, io, signal);
+  return async (io, signal) => {
+    try {
+      return await run(io, signal);
+    } catch (error) {
+      logger.debug({ error }, `${request.kind} failed: ${messageOf(error)}`);
+      throw error;
+    }
+  };
 }
 
 type TimedContext = SessionContext & { idle: IdleTimer };

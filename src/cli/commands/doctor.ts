@@ -20,7 +20,10 @@ export function configure(command: Command, context: Context): void {
       // Without a configuration that can be used, the host is still worth a look.
       const usable = config ?? (await loadConfig({ file: '/dev/null' }));
       const path = context.env['PATH'] ?? '';
-      findings.push(...(await examineHost(usable, path, context.signal)));
+      const builtinPlugins = (await context.builtinPlugins?.()) ?? [];
+      const { signal } = context;
+      const host = await examineHost({ config: usable, path, builtinPlugins, signal });
+      findings.push(...host);
       if (output === 'table') await print(context.stdout, lines(findings));
       else await printData(context.stdout, output, { findings });
       if (findings.some(({ level }) => level === 'missing')) context.fail(EXIT.error);

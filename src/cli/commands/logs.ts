@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { codeOf, KeelsonError } from '../../base/index.ts';
-import { parseDuration } from '../../config/index.ts';
+import { codeOf, KeelsonError, parseDuration } from '../../base/index.ts';
 import { ContainerState } from '../../gen/runtime/v1/api.ts';
 import type { Context } from '../context.ts';
 import type { CriClient } from '../cri-client.ts';
-import { usageError } from '../exit-codes.ts';
+import { usageError } from '../failures.ts';
 import { count } from '../filters.ts';
 import { printLog } from '../log-print.ts';
 import { containerStatus } from '../status.ts';

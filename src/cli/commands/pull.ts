@@ -10,7 +10,7 @@ import { pullImage } from '../pulling.ts';
 interface Options extends CredentialOptions {
   podConfig?: string;
   annotation?: Record<string, string>;
-  pullTimeout: number;
+  pullTimeout?: number;
 }
 
 /** `keelson pull`: pulls an image. */
@@ -23,7 +23,6 @@ export function configure(command: Command, context: Context): void {
       '--pull-timeout <duration>',
       'how long the pull may take (default: as long as it needs)',
       parseTimeout,
-      Number.POSITIVE_INFINITY,
     )
     .action(async (reference: string, options: Options) => {
       const auth = await credentialsOf(options, context);
@@ -31,7 +30,7 @@ export function configure(command: Command, context: Context): void {
       const imageRef = await pullImage(context, reference, {
         auth,
         annotations: annotation ?? {},
-        timeout: pullTimeout,
+        ...(pullTimeout === undefined ? {} : { timeout: pullTimeout }),
         ...(podConfig === undefined ? {} : { sandboxConfig: await readPodConfig(podConfig) }),
       });
       await print(context.stdout, `Image is up to date for ${imageRef}\n`);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { removeContainer } from '../ending.ts';
-import { usageError } from '../exit-codes.ts';
+import { usageError } from '../failures.ts';
 import { listContainers } from '../lists.ts';
 import { forEachId } from '../many.ts';
 

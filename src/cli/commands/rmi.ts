@@ -3,7 +3,7 @@ import { codeOf } from '../../base/index.ts';
 import { type Image, ImageServiceService } from '../../gen/runtime/v1/api.ts';
 import type { Context } from '../context.ts';
 import type { CriClient } from '../cri-client.ts';
-import { usageError } from '../exit-codes.ts';
+import { usageError } from '../failures.ts';
 import { imageSpec, listContainers, listImages } from '../lists.ts';
 import { forEachId } from '../many.ts';
 import { imageStatus } from '../status.ts';

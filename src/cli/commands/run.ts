@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { codeOf, NEVER, sleep } from '../../base/index.ts';
 import {
@@ -12,7 +11,8 @@ import type { Context } from '../context.ts';
 import { type CredentialOptions, credentialOptions, credentialsOf } from '../credentials.ts';
 import type { CriClient } from '../cri-client.ts';
 import { removePod, stopContainer, stopPod } from '../ending.ts';
-import { EXIT, errorLine, usageError } from '../exit-codes.ts';
+import { EXIT } from '../exit-codes.ts';
+import { errorLine, usageError } from '../failures.ts';
 import { label, repeated } from '../filters.ts';
 import { printLog } from '../log-print.ts';
 import { print } from '../output.ts';
@@ -25,7 +25,7 @@ interface Options extends RunOptions, CredentialOptions {
   rm?: boolean;
   detach?: boolean;
   pull: 'missing' | 'always' | 'never';
-  runtime: string;
+  runtime?: string;
 }
 
 /** Seconds that an interrupted container has to end by itself. */
@@ -53,7 +53,7 @@ export function configure(command: Command, context: Context): void {
     .option('--entrypoint <program>', "a program in place of the image's own")
     .option('--privileged', 'give it all that the host has')
     .option('--read-only', 'do not let it write to its root file system')
-    .option('--runtime <handler>', 'the runtime handler', '')
+    .option('--runtime <handler>', 'the runtime handler')
     .addOption(
       new Option('--pull <when>', 'when to pull the image')
         .choices(['missing', 'always', 'never'])
@@ -80,13 +80,13 @@ async function run(
 
   // From here on an interrupt stops the container; it does not cut off calls to the daemon.
   const cri = (await context.cri()).uninterrupted();
-  const podId = await runPod(cri, pod, options.runtime);
+  const podId = await runPod(cri, pod, options.runtime ?? '');
   let id: string;
   try {
     context.signal.throwIfAborted();
     id = await startContainer(cri, podId, pod, config);
   } catch (error) {
-    await tidy(context, () => removeRun(cri, podId, pod));
+    await tidy(context, () => removePod(cri, podId, true));
     throw error;
   }
   if (options.detach) return print(context.stdout, `${id}\n`);
@@ -94,7 +94,7 @@ async function run(
     context.fail(await attend(cri, id, context));
   } finally {
     // Stopped at least: its addresses and ports are free, its log and status stay.
-    if (options.rm) await tidy(context, () => removeRun(cri, podId, pod));
+    if (options.rm) await tidy(context, () => removePod(cri, podId, true));
     else await tidy(context, () => stopPod(cri, podId));
   }
 }
@@ -178,11 +178,6 @@ async function statusIfReachable(cri: CriClient, id: string): Promise<ContainerS
     if (codeOf(error) === 'UNAVAILABLE') return undefined;
     throw error;
   }
-}
-
-async function removeRun(cri: CriClient, podId: string, pod: PodSandboxConfig): Promise<void> {
-  await removePod(cri, podId, true);
-  if (cri.local) await rm(pod.logDirectory, { recursive: true, force: true });
 }
 
 /** Work whose failure is told, but is not what the user asked for. */

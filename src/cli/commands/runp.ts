@@ -6,7 +6,7 @@ import { parseTimeout } from '../endpoints.ts';
 import { print } from '../output.ts';
 
 interface Options {
-  runtime: string;
+  runtime?: string;
   cancelTimeout?: number;
 }
 
@@ -14,14 +14,14 @@ interface Options {
 export function configure(command: Command, context: Context): void {
   command
     .argument('<pod-config>', 'a PodSandboxConfig of CRI, JSON or YAML')
-    .option('-r, --runtime <handler>', 'the runtime handler', '')
+    .option('-r, --runtime <handler>', 'the runtime handler')
     .option('-T, --cancel-timeout <duration>', 'how long it may take', parseTimeout)
     .action(async (path: string, { runtime, cancelTimeout }: Options) => {
       const config = await readPodConfig(path);
       const cri = await context.cri();
       const { podSandboxId } = await cri.call(
         RuntimeServiceService.runPodSandbox,
-        { config, runtimeHandler: runtime },
+        { config, runtimeHandler: runtime ?? '' },
         {
           action: `Cannot run pod "${config.metadata?.name}"`,
           timeout: cancelTimeout ?? cri.timeout,

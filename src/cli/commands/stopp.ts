@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { stopPod } from '../ending.ts';
-import { usageError } from '../exit-codes.ts';
+import { usageError } from '../failures.ts';
 import { listPods, POD_STATES } from '../lists.ts';
 import { forEachId } from '../many.ts';
 

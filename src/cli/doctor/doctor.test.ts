@@ -66,12 +66,15 @@ describe('programs', () => {
 });
 
 describe('network', () => {
-  async function network(text: string | undefined): Promise<string[]> {
+  async function network(
+    text: string | undefined,
+    builtinPlugins: readonly string[] = [],
+  ): Promise<string[]> {
     if (text !== undefined) {
       await mkdir(config.cni.confDir, { recursive: true });
       await writeFile(join(config.cni.confDir, '10-a.conflist'), text);
     }
-    const findings = await networkFindings(config, install);
+    const findings = await networkFindings({ config, builtinPlugins, install });
     return findings.map(({ level, subject, detail }) => `${level} ${subject}: ${detail}`);
   }
 
@@ -94,6 +97,11 @@ describe('network', () => {
       expect.stringMatching(/^ok network: "pods" of .*: bridge, host-local, portmap$/),
       'ok network plugins: bridge, host-local, portmap',
     ]);
+  });
+
+  it('needs no program for built-in plugins', async () => {
+    await program('portmap');
+    expect((await network(list, ['bridge', 'host-local']))[1]).toMatch(/^ok network plugins/);
   });
 
   it.each(['{', '[]', '{"name":"x"}', '{"name":7,"type":"bridge"}'])(

@@ -9,18 +9,24 @@ import { storageFindings } from './storage.ts';
 
 export type { Finding } from './finding.ts';
 
+export interface Examination {
+  readonly config: Config;
+  /** The PATH in which programs are looked up. */
+  readonly path: string;
+  /** CNI plugins that need no program. */
+  readonly builtinPlugins: readonly string[];
+  readonly signal: AbortSignal;
+}
+
 /** Looks at all that `keelson serve` with this configuration would need. Changes nothing. */
-export async function examineHost(
-  config: Config,
-  path: string,
-  signal: AbortSignal,
-): Promise<Finding[]> {
+export async function examineHost(examination: Examination): Promise<Finding[]> {
+  const { config, path, builtinPlugins, signal } = examination;
   const install = await installerOf();
   const groups = await Promise.all([
     privilegeFindings(),
     kernelFindings(),
     programFindings({ config, path, install, signal }),
-    networkFindings(config, install),
+    networkFindings({ config, builtinPlugins, install }),
     storageFindings(config),
   ]);
   return groups.flat();

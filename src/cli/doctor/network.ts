@@ -9,18 +9,26 @@ import type { Installer } from './packages.ts';
 /** What the embedded default network is made of. */
 const DEFAULT_PLUGINS = ['bridge', 'host-local', 'portmap', 'loopback'];
 
+export interface NetworkSearch {
+  readonly config: Config;
+  /** Plugins that need no program. */
+  readonly builtinPlugins: readonly string[];
+  readonly install: Installer;
+}
+
 /** The network configuration and the plugins that it names. */
-export async function networkFindings(config: Config, install: Installer): Promise<Finding[]> {
+export async function networkFindings(search: NetworkSearch): Promise<Finding[]> {
+  const { config } = search;
   const { confDir, defaultNetwork } = config.cni;
   const names = ((await ifExists(readdir(confDir))) ?? [])
     .filter((name) => /\.(conf|conflist|json)$/.test(name))
     .sort();
   const [first] = names;
-  if (first !== undefined) return configFindings(join(confDir, first), config, install);
+  if (first !== undefined) return configFindings(join(confDir, first), search);
   if (defaultNetwork) {
     return [
       ok('network', 'the embedded bridge network'),
-      ...(await pluginFindings(DEFAULT_PLUGINS, config, install)),
+      ...pluginFindings(DEFAULT_PLUGINS, search),
     ];
   }
   const remedy = `put a CNI configuration into ${confDir}, or use --default-network`;
@@ -28,11 +36,7 @@ export async function networkFindings(config: Config, install: Installer): Promi
   return [note('network', detail, remedy)];
 }
 
-async function configFindings(
-  path: string,
-  config: Config,
-  install: Installer,
-): Promise<Finding[]> {
+async function configFindings(path: string, search: NetworkSearch): Promise<Finding[]> {
   let types: string[];
   let name: string;
   try {
@@ -43,7 +47,7 @@ async function configFindings(
   }
   return [
     ok('network', `"${name}" of ${path}: ${types.join(', ')}`),
-    ...(await pluginFindings([...new Set(types)], config, install)),
+    ...pluginFindings([...new Set(types)], search),
   ];
 }
 
@@ -67,18 +71,12 @@ function table(value: unknown): Record<string, unknown> {
   throw new Error('it is no JSON object');
 }
 
-async function pluginFindings(
-  types: readonly string[],
-  config: Config,
-  install: Installer,
-): Promise<Finding[]> {
-  const { binDirs } = config.cni;
-  const absent: string[] = [];
-  for (const type of types) {
-    if (type.includes('/') || (await findProgram(type, binDirs.join(':'))) === undefined) {
-      absent.push(type);
-    }
-  }
+function pluginFindings(types: readonly string[], search: NetworkSearch): Finding[] {
+  const { config, builtinPlugins, install } = search;
+  const binDirs = [config.cni.overrideDir, ...config.cni.binDirs];
+  const isThere = (type: string) =>
+    !type.includes('/') && findProgram(type, binDirs.join(':')) !== undefined;
+  const absent = types.filter((type) => !builtinPlugins.includes(type) && !isThere(type));
   if (absent.length === 0) return [ok('network plugins', types.join(', '))];
   const detail = `${absent.join(', ')} not in ${binDirs.join(', ')}`;
   return [missing('network plugins', detail, install('containernetworking-plugins'))];

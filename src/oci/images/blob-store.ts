@@ -37,8 +37,17 @@ export class BlobStore {
     return this.#whole.has(digest);
   }
 
+  /** Bytes of a whole blob. */
+  sizeOf(digest: string): number | undefined {
+    return this.#whole.get(digest);
+  }
+
   path(digest: string): string {
     return this.#layout.blob(digest);
+  }
+
+  partialPath(digest: string): string {
+    return this.#layout.partialBlob(digest);
   }
 
   /** A whole blob, verified. Undefined if it is not there. */

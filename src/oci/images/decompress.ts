@@ -28,6 +28,11 @@ export class Decompressor {
     this.#ended.promise.catch(() => {});
   }
 
+  /** Whether a blob that begins so is compressed. */
+  static recognises(head: Buffer): boolean {
+    return begins(head, GZIP) || begins(head, ZSTD);
+  }
+
   /** Resolves when `chunk` may be overwritten. */
   async write(chunk: Buffer): Promise<void> {
     this.#check();
@@ -61,9 +66,8 @@ export class Decompressor {
 
   #open(head: Buffer): Transform | 'none' {
     const options = { chunkSize: CHUNK, highWaterMark: QUEUE };
-    const is = (magic: Buffer) => head.subarray(0, magic.length).equals(magic);
-    if (!is(GZIP) && !is(ZSTD)) return 'none';
-    const stream = is(GZIP) ? createGunzip(options) : createZstdDecompress(options);
+    if (!Decompressor.recognises(head)) return 'none';
+    const stream = begins(head, GZIP) ? createGunzip(options) : createZstdDecompress(options);
     // Later, so that the stream hands its next piece to the thread pool first.
     stream.on('data', (chunk: Buffer) => queueMicrotask(() => this.#hand(chunk)));
     stream.on('end', () => queueMicrotask(() => this.#ended.resolve()));
@@ -101,6 +105,10 @@ export class Decompressor {
   #check(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
+}
+
+function begins(head: Buffer, magic: Buffer): boolean {
+  return head.subarray(0, magic.length).equals(magic);
 }
 
 function badCompression(cause: Error): KeelsonError {

@@ -8,8 +8,10 @@ import {
   type ImageManifest,
   isImageConfigType,
   layerKind,
+  MEDIA_TYPE,
   normalisePlatform,
   type Platform,
+  parseDigest,
   parseImageConfig,
   parseManifest,
   platformRank,
@@ -29,8 +31,11 @@ export interface ImageSource {
 
 export interface DescribedLayer {
   descriptor: Descriptor;
+  /** The digest of the archive inside; for a file, made up of its digest and its name. */
   diffId: string;
   chainId: string;
+  /** The blob is not an archive but the content of this file, a path without `..`. */
+  file?: string;
 }
 
 /** All that is known of an image before its layers are fetched. */
@@ -39,7 +44,7 @@ export interface ImageDescription {
   id: string;
   manifest: { digest: string; content: Buffer; value: ImageManifest };
   config: { digest: string; content: Buffer; value: ImageConfig | undefined };
-  /** Base first. Empty for an artifact. */
+  /** Base first. Each file of an artifact is a layer of its own. */
   layers: DescribedLayer[];
 }
 
@@ -121,7 +126,7 @@ async function describeManifest(
       id: served.digest,
       manifest: kept,
       config: { ...config, value: undefined },
-      layers: [],
+      layers: artifactLayers(manifest),
     };
   }
   const value = parseImageConfig(content);
@@ -134,6 +139,43 @@ async function describeManifest(
     config: { ...config, value },
     layers,
   };
+}
+
+/** What tools that push files as artifacts name them by (image-spec annotations.md). */
+const TITLE = 'org.opencontainers.image.title';
+
+/** The files of an artifact. Those without a name have that of their digest. */
+function artifactLayers(manifest: ImageManifest): DescribedLayer[] {
+  const files = manifest.layers
+    .filter(({ mediaType }) => mediaType !== MEDIA_TYPE.ociEmpty)
+    .map((descriptor) => {
+      const file = descriptor.annotations?.[TITLE] ?? parseDigest(descriptor.digest).hex;
+      if (!isPlainPath(file)) {
+        throw malformed(`${JSON.stringify(file.slice(0, 200))} cannot be the name of a file in it`);
+      }
+      return { descriptor, file };
+    });
+  if (files.length === 0) throw malformed('it is an artifact without files');
+  const diffIds = files.map(({ descriptor, file }) =>
+    digestOf(Buffer.from(`file ${descriptor.digest} ${file}`)),
+  );
+  const chain = chainIds(diffIds);
+  return files.map((layer, index) => ({
+    ...layer,
+    diffId: diffIds[index] ?? '',
+    chainId: chain[index] ?? '',
+  }));
+}
+
+/** Whether a path stays within where it begins. */
+function isPlainPath(path: string): boolean {
+  const components = path.split('/');
+  return (
+    !path.includes('\0') &&
+    components.every(
+      (part) => part !== '' && part !== '.' && part !== '..' && !part.startsWith('.wh.'),
+    )
+  );
 }
 
 /** Layers are named twice: packed in the manifest, unpacked in the configuration. */
@@ -149,8 +191,8 @@ function pairLayers(manifest: ImageManifest, config: ImageConfig): DescribedLaye
     refuseUnusable(descriptor);
     return {
       descriptor,
-      diffId: diffIds[index] ?? digestOf(Buffer.alloc(0)),
-      chainId: chain[index] ?? digestOf(Buffer.alloc(0)),
+      diffId: diffIds[index] ?? '',
+      chainId: chain[index] ?? '',
     };
   });
 }

@@ -2,8 +2,7 @@ import { KeelsonError } from '../../base/index.ts';
 import { type ImageConfig, parseImageConfig } from '../spec/index.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { StoredImage } from './image-records.ts';
-import { visible } from './layer-fetcher.ts';
-import type { LayerRecord, LayerStore } from './layer-store.ts';
+import { type LayerRecord, type LayerStore, visible } from './layer-store.ts';
 
 /** An image that is there, with all its layers. */
 export interface ImageRecord {

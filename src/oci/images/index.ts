@@ -1,3 +1,5 @@
+export type { ArchiveInput } from './archive-load.ts';
+export type { SaveOptions } from './archive-save.ts';
 export type { Collected } from './collection.ts';
 export type { ImageLayer, ImageRecord } from './image-record.ts';
 export type { LayerProgress } from './layer-fetcher.ts';

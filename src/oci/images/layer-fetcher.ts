@@ -10,11 +10,12 @@ import {
 import type { Endpoint } from '../registry/index.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { DescribedLayer, ImageSource } from './image-description.ts';
-import type { LayerRecord, LayerStore } from './layer-store.ts';
+import type { WrittenLayer } from './layer-files.ts';
+import { type LayerRecord, type LayerStore, visible } from './layer-store.ts';
 import type { LayerLimits } from './layer-writer.ts';
 import type { Layout } from './layout.ts';
 import { SharedProgress } from './shared-progress.ts';
-import type { UnpackedLayer } from './unpack-layer.ts';
+import { together } from './together.ts';
 import type { UnpackPool } from './unpack-pool.ts';
 
 export interface LayerFetcherOptions {
@@ -212,17 +213,18 @@ export class LayerFetcher {
   }
 
   async #unpack(
-    { descriptor, diffId }: LayerRequest,
+    { descriptor, diffId, file }: LayerRequest,
     id: string,
     progress: SharedProgress,
     signal: AbortSignal,
-  ): Promise<UnpackedLayer> {
+  ): Promise<WrittenLayer> {
     const { layout, pool, limits, refuseDevices } = this.#options;
     const job = {
       blob: layout.partialBlob(descriptor.digest),
       size: descriptor.size,
       digest: descriptor.digest,
       diffId,
+      file,
       directory: layout.layer(id),
       limits,
       refuseDevices,
@@ -231,7 +233,7 @@ export class LayerFetcher {
     const stop = () => progress.abandon();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      return await pool.unpack(job, signal);
+      return await pool.perform('unpack', job, signal);
     } finally {
       signal.removeEventListener('abort', stop);
     }
@@ -241,25 +243,26 @@ export class LayerFetcher {
   async #settle(
     request: LayerRequest,
     id: string,
-    layer: UnpackedLayer,
+    layer: WrittenLayer,
     signal: AbortSignal,
   ): Promise<LayerRecord> {
     const { layout, pool } = this.#options;
     const below = (await request.below()).toReversed();
     signal.throwIfAborted();
-    await pool.settle({
+    const added = await pool.perform('settle', {
       directory: layout.layer(id),
       implied: layer.implied,
       foreignLinks: layer.foreignLinks,
       below: visible(below).map((record) => layout.layer(record.id)),
     });
-    return this.#commit(request, id, layer, request.chainId);
+    const settled = { ...layer, bytes: layer.bytes + added };
+    return this.#commit(request, id, settled, request.chainId);
   }
 
   async #commit(
     request: LayerRequest,
     id: string,
-    layer: UnpackedLayer,
+    layer: WrittenLayer,
     chainId: string | undefined,
   ): Promise<LayerRecord> {
     const { layers, blobs, keepBlobs } = this.#options;
@@ -285,7 +288,7 @@ export class LayerFetcher {
 
 interface Unpacked {
   id: string;
-  layer: UnpackedLayer;
+  layer: WrittenLayer;
 }
 
 /** A layer that is there, or one that still has to be completed with those below it. */
@@ -295,31 +298,4 @@ type Fetched = { record: LayerRecord } | Unpacked;
 interface Origin {
   resumed: boolean;
   endpoint: Endpoint | undefined;
-}
-
-/** The layers, topmost first, down to one that hides all below it. */
-export function visible<T extends { opaqueRoot: boolean }>(topmostFirst: readonly T[]): T[] {
-  const last = topmostFirst.findIndex(({ opaqueRoot }) => opaqueRoot);
-  return last < 0 ? [...topmostFirst] : topmostFirst.slice(0, last + 1);
-}
-
-/** Runs two pieces of work; when one fails the other is aborted, and waited for. Fails with the first failure. */
-async function together<T>(
-  signal: AbortSignal,
-  first: (signal: AbortSignal) => Promise<unknown>,
-  second: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const stop = new AbortController();
-  const both = AbortSignal.any([signal, stop.signal]);
-  let failure: { error: unknown } | undefined;
-  const guard = (work: Promise<unknown>) =>
-    work.catch((error: unknown) => {
-      failure ??= { error };
-      stop.abort(error);
-    });
-  const result = second(both);
-  await Promise.all([guard(first(both)), guard(result)]);
-  signal.throwIfAborted();
-  if (failure !== undefined) throw failure.error;
-  return result;
 }

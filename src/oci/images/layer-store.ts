@@ -150,8 +150,14 @@ export class LayerStore {
   }
 
   #delete(path: string): void {
-    this.#pool.remove(path).catch((error: unknown) => {
+    this.#pool.perform('remove', { path }).catch((error: unknown) => {
       this.#logger.warn({ path, error }, 'cannot delete; the next start tries again');
     });
   }
+}
+
+/** The layers, topmost first, down to one that hides all below it. */
+export function visible<T extends { opaqueRoot: boolean }>(topmostFirst: readonly T[]): T[] {
+  const last = topmostFirst.findIndex(({ opaqueRoot }) => opaqueRoot);
+  return last < 0 ? [...topmostFirst] : topmostFirst.slice(0, last + 1);
 }

@@ -1,3 +1,4 @@
+import { quoteBytes } from './byte-path.ts';
 import { badEntry } from './unpack-errors.ts';
 
 /** What the entry of a directory says of it; undefined for one that only its content implies. */
@@ -124,18 +125,33 @@ class Walk {
 
   #step(component: string): void {
     if (component === '' || component === '.') return;
-    if (component === '..') return this.#up();
+    if (component === '..') this.#up();
+    else this.#down(component);
+  }
+
+  #down(component: string): void {
     const child = this.directory.children.get(component);
-    if (child?.kind === 'symlink') return this.#follow(child.target);
-    if (child?.kind === 'file' || child?.kind === 'foreign-link') {
-      throw badEntry(this.#whole, `"${component}" in it is not a directory`);
+    switch (child?.kind) {
+      case 'symlink':
+        this.#follow(child.target);
+        return;
+      case 'file':
+      case 'foreign-link':
+        throw badEntry(this.#whole, `${quoteBytes(component)} in it is not a directory`);
+      case 'directory':
+        this.#enter(child, component);
+        return;
+      default: {
+        const { directory, path } = this;
+        this.#enter(this.#imply({ directory, above: path, name: component }), component);
+      }
     }
+  }
+
+  #enter(directory: DirectoryNode, name: string): void {
     this.#stack.push(this.directory);
-    this.directory =
-      child?.kind === 'directory'
-        ? child
-        : this.#imply({ directory: this.directory, above: this.path, name: component });
-    this.path.push(component);
+    this.directory = directory;
+    this.path.push(name);
   }
 
   #up(): void {

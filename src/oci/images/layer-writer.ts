@@ -3,17 +3,13 @@ import {
   constants,
   ftruncateSync,
   linkSync,
-  mkdirSync,
   openSync,
-  rmSync,
   symlinkSync,
-  unlinkSync,
   writeSync,
 } from 'node:fs';
-import { makeNode, S_IF, setTimes, setXattr } from '../../linux/index.ts';
-import { type ByteString, quoteBytes, type SystemPath, systemPath } from './byte-path.ts';
+import { makeNode, S_IF, setTimes } from '../../linux/index.ts';
+import { quoteBytes, type SystemPath, systemPath } from './byte-path.ts';
 import {
-  setDirectoryAttributes,
   setFileMode,
   setFileOwner,
   setFileTime,
@@ -21,17 +17,11 @@ import {
   setPathOwner,
   setXattrs,
 } from './file-attributes.ts';
-import {
-  DirectoryNode,
-  FILE,
-  ForeignLinkNode,
-  LayerTree,
-  type Place,
-  SymlinkNode,
-  type TreeNode,
-  WHITEOUT,
-} from './layer-tree.ts';
-import type { TarEntry, TarSink } from './tar-reader.ts';
+import { DISK_BLOCK, LayerFiles, type WrittenLayer } from './layer-files.ts';
+import { FILE, ForeignLinkNode, type Place, SymlinkNode, WHITEOUT } from './layer-tree.ts';
+import { isAufs, MARKER_PREFIX, OPAQUE_MARKER } from './markers.ts';
+import type { TarEntry } from './tar-entry.ts';
+import type { TarSink } from './tar-reader.ts';
 import { badEntry, explainEntry, tooLarge } from './unpack-errors.ts';
 
 export interface LayerLimits {
@@ -49,28 +39,7 @@ export interface LayerWriterOptions {
   refuseDevices: boolean;
 }
 
-/** What unpacking a layer made. Paths are byte strings relative to the layer. */
-export interface WrittenLayer {
-  /** Bytes on disk, counted in whole blocks. */
-  bytes: number;
-  inodes: number;
-  /** Mode and owner of the root directory, if the layer has an entry for it. */
-  rootAttributes: { mode: number; uid: number; gid: number } | undefined;
-  /** Whether the layer hides all that is below it. */
-  opaqueRoot: boolean;
-  /** Directories that entries lie in and that have no entry themselves, outermost first. */
-  implied: ByteString[];
-  /** Hard links to files that only lower layers can have. */
-  foreignLinks: { path: ByteString; target: ByteString }[];
-}
-
-const DISK_BLOCK = 4096;
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-const MARKER_PREFIX = '.wh.';
-const OPAQUE_MARKER = '.wh..wh..opq';
-/** Names that the storage driver AUFS used for itself. */
-const AUFS_PREFIX = '.wh..wh.';
-const OPAQUE_XATTR = 'trusted.overlay.opaque';
 
 /**
  * Writes the entries of a layer's archive into a directory, in the form that overlayfs
@@ -80,18 +49,17 @@ const OPAQUE_XATTR = 'trusted.overlay.opaque';
  */
 export class LayerWriter implements TarSink {
   readonly #options: LayerWriterOptions;
+  readonly #files: LayerFiles;
   readonly #umask = process.umask();
-  readonly #tree = new LayerTree();
   #entry: TarEntry | undefined;
   /** The file being written; entries of other types have content that nobody wants. */
   #file: { fd: number; path: SystemPath; end: number } | undefined;
-  #bytes = DISK_BLOCK;
-  #inodes = 1;
   #entries = 0;
   #claimed = 0;
 
   constructor(options: LayerWriterOptions) {
     this.#options = options;
+    this.#files = new LayerFiles(options.root);
   }
 
   entry(entry: TarEntry): void {
@@ -108,7 +76,7 @@ export class LayerWriter implements TarSink {
         at += writeSync(file.fd, chunk, at, end - at, position + at - start);
       }
       file.end = position + end - start;
-      this.#bytes += end - start;
+      this.#files.addBytes(end - start);
     });
   }
 
@@ -118,7 +86,7 @@ export class LayerWriter implements TarSink {
     this.#file = undefined;
     try {
       this.#explained(() => {
-        this.#bytes += (DISK_BLOCK - (entry.size % DISK_BLOCK)) % DISK_BLOCK;
+        this.#files.addBytes((DISK_BLOCK - (entry.size % DISK_BLOCK)) % DISK_BLOCK);
         if (file.end < entry.size) ftruncateSync(file.fd, entry.size);
         setFileOwner(file.fd, entry);
         setFileMode(file.fd, entry.mode, this.#umask);
@@ -130,18 +98,9 @@ export class LayerWriter implements TarSink {
     }
   }
 
-  /** Sets what directories get last, because writing into them changes it. */
+  /** Completes the directories. To be called when the archive is over. */
   finish(): WrittenLayer {
-    const written: WrittenLayer = {
-      bytes: this.#bytes,
-      inodes: this.#inodes,
-      rootAttributes: pickRoot(this.#tree.root),
-      opaqueRoot: this.#tree.root.opaque,
-      implied: [],
-      foreignLinks: [],
-    };
-    this.#finishDirectory(this.#tree.root, '', written);
-    return written;
+    return this.#files.finish();
   }
 
   /** Closes what is open, after a failure. */
@@ -154,8 +113,9 @@ export class LayerWriter implements TarSink {
     const { limits } = this.#options;
     this.#entries++;
     this.#claimed += entry.size;
-    if (this.#entries > limits.entries)
+    if (this.#entries > limits.entries) {
       throw tooLarge(`it has more than ${limits.entries} entries`);
+    }
     if (this.#claimed > limits.bytes) {
       throw tooLarge(`its files have more than ${limits.bytes} bytes`);
     }
@@ -163,55 +123,47 @@ export class LayerWriter implements TarSink {
 
   #write(entry: TarEntry): void {
     if (isAufs(entry.name)) return;
-    const place = this.#tree.locate(entry.name, (at) => this.#imply(at));
-    if (place === undefined) return this.#writeRoot(entry);
-    if (place.name.startsWith(MARKER_PREFIX)) return this.#writeMarker(entry, place);
-    switch (entry.type) {
-      case 'directory':
-        return this.#writeDirectory(entry, place);
-      case 'file':
-        return this.#writeFile(entry, place);
-      case 'symlink':
-        return this.#writeSymlink(entry, place);
-      case 'link':
-        return this.#writeLink(entry, place);
-      default:
-        return this.#writeNode(entry, place);
-    }
+    const place = this.#files.locate(entry.name);
+    if (place === undefined) this.#writeRoot(entry);
+    else if (place.name.startsWith(MARKER_PREFIX)) this.#writeMarker(entry, place);
+    else if (entry.type === 'directory') this.#writeDirectory(entry, place);
+    else if (entry.type === 'file') this.#writeFile(entry, place);
+    else if (entry.type === 'symlink') this.#writeSymlink(entry, place);
+    else if (entry.type === 'link') this.#writeLink(entry, place);
+    else this.#writeNode(entry, place);
   }
 
   #writeRoot(entry: TarEntry): void {
-    if (entry.type !== 'directory')
-      throw badEntry(entry.name, 'it would replace the root directory');
-    this.#tree.root.attributes = entry;
+    if (entry.type !== 'directory') throw badEntry(entry.name, 'it would replace the root');
+    this.#files.tree.root.attributes = entry;
   }
 
   #writeDirectory(entry: TarEntry, place: Place): void {
     const there = place.directory.children.get(place.name);
-    const node = there?.kind === 'directory' ? there : this.#makeDirectory(place);
+    const node = there?.kind === 'directory' ? there : this.#files.makeDirectory(place);
     node.attributes = entry;
   }
 
   #writeFile(entry: TarEntry, place: Place): void {
-    const path = this.#clear(place);
+    const path = this.#files.clear(place);
     const fd = openSync(path, CREATE, entry.mode & 0o777);
     this.#file = { fd, path, end: 0 };
-    this.#add(place, FILE);
+    this.#files.add(place, FILE);
   }
 
   #writeSymlink(entry: TarEntry, place: Place): void {
-    const path = this.#clear(place);
+    const path = this.#files.clear(place);
     symlinkSync(systemPath(undefined, entry.linkName), path);
-    this.#add(place, new SymlinkNode(entry.linkName));
+    this.#files.add(place, new SymlinkNode(entry.linkName));
     this.#finishNode(entry, path);
   }
 
   #writeLink(entry: TarEntry, place: Place): void {
-    const found = this.#tree.find(entry.linkName);
+    const found = this.#files.tree.find(entry.linkName);
     if (found === undefined || found.node.kind === 'foreign-link') {
       const target = found?.node.kind === 'foreign-link' ? found.node.target : entry.linkName;
-      this.#clear(place);
-      place.directory.children.set(place.name, new ForeignLinkNode(target));
+      this.#files.clear(place);
+      this.#files.add(place, new ForeignLinkNode(target));
       return;
     }
     if (found.node.kind === 'directory' || found.node.kind === 'whiteout') {
@@ -221,22 +173,23 @@ export class LayerWriter implements TarSink {
       throw badEntry(entry.name, 'it is a hard link to itself');
     }
     // The target may lie in what is cleared here, and is gone then: link(2) says so.
-    const path = this.#clear(place);
-    linkSync(this.#pathOf(found.place), path);
-    place.directory.children.set(place.name, found.node);
+    const path = this.#files.clear(place);
+    linkSync(this.#files.pathOf(found.place), path);
+    this.#files.add(place, found.node, 0);
   }
 
   #writeNode(entry: TarEntry, place: Place): void {
-    const isDevice = entry.type !== 'fifo';
-    if (isDevice && this.#options.refuseDevices) throw badEntry(entry.name, 'it is a device node');
+    if (entry.type !== 'fifo' && this.#options.refuseDevices) {
+      throw badEntry(entry.name, 'it is a device node, which this daemon is set to refuse');
+    }
     const type = entry.type === 'fifo' ? S_IF.FIFO : entry.type === 'block' ? S_IF.BLK : S_IF.CHR;
-    const path = this.#clear(place);
+    const path = this.#files.clear(place);
     makeNode(path, type | (entry.mode & 0o777 & ~this.#umask), entry.major, entry.minor);
-    this.#add(place, FILE);
+    this.#files.add(place, FILE);
     this.#finishNode(entry, path);
   }
 
-  /** Whiteouts: OCI image-spec layer.md. They concern lower layers only, in whatever order they come. */
+  /** Whiteouts concern lower layers only, in whatever order they come (image-spec layer.md). */
   #writeMarker(entry: TarEntry, place: Place): void {
     const { directory } = place;
     if (place.name === OPAQUE_MARKER) {
@@ -251,41 +204,8 @@ export class LayerWriter implements TarSink {
     if (there?.kind === 'directory') there.opaque = true;
     if (there !== undefined) return;
     const target = { ...place, name };
-    makeNode(this.#pathOf(target), S_IF.CHR);
-    this.#add(target, WHITEOUT);
-  }
-
-  #imply(place: Place): DirectoryNode {
-    if (place.name.startsWith(MARKER_PREFIX)) {
-      throw badEntry(`${[...place.above, place.name].join('/')}/…`, 'a whiteout is no directory');
-    }
-    return this.#makeDirectory(place);
-  }
-
-  #makeDirectory(place: Place): DirectoryNode {
-    const node = new DirectoryNode();
-    // What was there, also a whiteout, hid the lower layers' directory of this name.
-    node.opaque = place.directory.children.has(place.name);
-    mkdirSync(this.#clear(place), 0o755);
-    this.#add(place, node);
-    this.#bytes += DISK_BLOCK;
-    return node;
-  }
-
-  #add(place: Place, node: TreeNode): void {
-    place.directory.children.set(place.name, node);
-    this.#inodes++;
-  }
-
-  /** Takes away what is at a place. Answers its path. */
-  #clear(place: Place): SystemPath {
-    const path = this.#pathOf(place);
-    const there = place.directory.children.get(place.name);
-    if (there === undefined) return path;
-    if (there.kind === 'directory') rmSync(path, { recursive: true });
-    else if (there.kind !== 'foreign-link') unlinkSync(path);
-    place.directory.children.delete(place.name);
-    return path;
+    makeNode(this.#files.pathOf(target), S_IF.CHR);
+    this.#files.add(target, WHITEOUT);
   }
 
   /** Owner, permissions, attributes and time of what cannot be opened. */
@@ -296,45 +216,12 @@ export class LayerWriter implements TarSink {
     setTimes(path, entry.mtime.seconds, entry.mtime.nanoseconds);
   }
 
-  #finishDirectory(node: DirectoryNode, relative: string, written: WrittenLayer): void {
-    const path = systemPath(this.#options.root, relative);
-    if (node.attributes === undefined && relative !== '') written.implied.push(relative);
-    for (const [name, child] of node.children) {
-      const below = relative === '' ? name : `${relative}/${name}`;
-      if (child.kind === 'directory') this.#finishDirectory(child, below, written);
-      if (child.kind === 'foreign-link') {
-        written.foreignLinks.push({ path: below, target: child.target });
-      }
-    }
-    const { attributes } = node;
-    if (node.opaque) setXattr(path, OPAQUE_XATTR, Buffer.from('y'));
-    if (attributes !== undefined) {
-      this.#explained(() => setDirectoryAttributes(path, attributes), relative);
-    }
-  }
-
-  #pathOf(place: Place): SystemPath {
-    const above = place.above.length === 0 ? '' : `${place.above.join('/')}/`;
-    return systemPath(this.#options.root, above + place.name);
-  }
-
-  /** Runs work on an entry; a failure names the entry. */
-  #explained(work: () => void, name = this.#entry?.name ?? ''): void {
+  /** Runs work on the current entry; a failure names it. */
+  #explained(work: () => void): void {
     try {
       work();
     } catch (error) {
-      throw explainEntry(name, error);
+      throw explainEntry(this.#entry?.name ?? '', error);
     }
   }
-}
-
-function isAufs(name: ByteString): boolean {
-  return (
-    name.includes(AUFS_PREFIX) &&
-    name.split('/').some((part) => part.startsWith(AUFS_PREFIX) && part !== OPAQUE_MARKER)
-  );
-}
-
-function pickRoot({ attributes }: DirectoryNode): WrittenLayer['rootAttributes'] {
-  return attributes && { mode: attributes.mode, uid: attributes.uid, gid: attributes.gid };
 }

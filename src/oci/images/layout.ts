@@ -11,6 +11,8 @@ import { parseDigest } from '../spec/index.ts';
  *     images/partial/ALG-HEX      the beginning of a blob that was not downloaded to its end
  *     images/aside/               records that could not be read, for a person to look at
  *     images/trash/               what is being deleted
+ *     images/spool/               archives that are being loaded
+ *     images/empty/               the lower directory of an image without layers
  *
  * `l/` has a short name because an overlay mount lists all its layers in 4096 bytes.
  */
@@ -23,6 +25,8 @@ export class Layout {
   readonly partial: string;
   readonly aside: string;
   readonly trash: string;
+  readonly spool: string;
+  readonly empty: string;
 
   constructor(root: string) {
     this.root = root;
@@ -33,18 +37,13 @@ export class Layout {
     this.partial = join(root, 'images/partial');
     this.aside = join(root, 'images/aside');
     this.trash = join(root, 'images/trash');
+    this.spool = join(root, 'images/spool');
+    this.empty = join(root, 'images/empty');
   }
 
   get directories(): string[] {
-    return [
-      this.layers,
-      this.marks,
-      this.records,
-      this.blobs,
-      this.partial,
-      this.aside,
-      this.trash,
-    ];
+    const { layers, marks, records, blobs, partial, aside, trash, spool, empty } = this;
+    return [layers, marks, records, blobs, partial, aside, trash, spool, empty];
   }
 
   layer(id: string): string {

@@ -86,6 +86,14 @@ export class Puller {
     await this.#options.fetcher.landed();
   }
 
+  /** Gives an image that is here one more tag. */
+  async addTag(id: string, tag: string): Promise<void> {
+    const image = this.#options.records.get(id);
+    if (image !== undefined) {
+      await this.#options.records.put(withNames(image, { tag, digest: undefined }));
+    }
+  }
+
   /** Fetches what an image consists of, and commits it under the names given. */
   async assemble(
     served: ServedManifest,

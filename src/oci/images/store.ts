@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { KeelsonError, type Logger, messageOf, Semaphore } from '../../base/index.ts';
 import {
   type Credentials,
@@ -7,12 +8,14 @@ import {
   type RegistryOptions,
 } from '../registry/index.ts';
 import { hostPlatform, type Platform } from '../spec/index.ts';
+import { type ArchiveInput, loadArchive } from './archive-load.ts';
+import { type SaveOptions, saveArchive } from './archive-save.ts';
 import { BlobStore } from './blob-store.ts';
 import { type Collected, collect } from './collection.ts';
 import { ImageReader, type ImageRecord } from './image-record.ts';
 import { ImageRecords } from './image-records.ts';
-import { LayerFetcher, visible } from './layer-fetcher.ts';
-import { LayerStore } from './layer-store.ts';
+import { LayerFetcher } from './layer-fetcher.ts';
+import { LayerStore, visible } from './layer-store.ts';
 import type { LayerLimits } from './layer-writer.ts';
 import { Layout } from './layout.ts';
 import { Puller, type PullOptions } from './pull.ts';
@@ -88,6 +91,8 @@ export class ImageStore implements AsyncDisposable {
     for (const directory of layout.directories)
       await mkdir(directory, { recursive: true, mode: 0o711 });
     const pool = new UnpackPool(options.unpackers === undefined ? {} : { size: options.unpackers });
+    for (const name of await readdir(layout.spool))
+      await rm(join(layout.spool, name), { force: true });
     const blobs = await BlobStore.open(layout);
     const layers = await LayerStore.open(layout, pool, logger);
     const records = await ImageRecords.open(layout, logger);
@@ -184,7 +189,8 @@ export class ImageStore implements AsyncDisposable {
       });
     });
     // A layer that occurs twice: overlayfs takes each directory once, and the upper one counts.
-    return [...new Set(visible(topmostFirst).map(({ id }) => layout.layer(id)))];
+    const paths = [...new Set(visible(topmostFirst).map(({ id }) => layout.layer(id)))];
+    return paths.length === 0 ? [layout.empty] : paths;
   }
 
   /** Keeps the layers of an image, also when the image is removed. Fails with NOT_FOUND if they are gone. */
@@ -234,6 +240,29 @@ export class ImageStore implements AsyncDisposable {
       removed.push(image.id);
     }
     return { removed, freed: await this.#collect(0) };
+  }
+
+  /**
+   * Loads the images of an archive, given as the path of a file or as bytes: an OCI layout
+   * or what `docker save` writes, plain or compressed.
+   */
+  async load(input: ArchiveInput, { signal }: { signal: AbortSignal }): Promise<ImageRecord[]> {
+    const limits = { ...DEFAULT_LIMITS, ...this.#options.limits };
+    const both = AbortSignal.any([signal, this.#closing.signal]);
+    const ids = await loadArchive(input, { ...this.#parts, limits }, both);
+    return ids.flatMap((id) => this.find(id) ?? []);
+  }
+
+  /** Writes images as one archive, piece by piece. Fails with NOT_FOUND if one is not here. */
+  save(names: readonly string[], options: SaveOptions): AsyncIterable<Buffer> {
+    const images = names.map((name) => {
+      const image = this.#parts.records.find(name);
+      if (image !== undefined) return image;
+      throw new KeelsonError('NOT_FOUND', `Cannot save image "${name}"`, {
+        reason: 'it is not here',
+      });
+    });
+    return saveArchive([...new Set(images)], this.#parts, options);
   }
 
   /** Which endpoints a pull would ask, in which order, with which credentials and why. Secrets are left out. */

@@ -1,4 +1,11 @@
 import {
+  applySparseNames,
+  describeEntry,
+  type Overrides,
+  storedSize,
+  type TarEntry,
+} from './tar-entry.ts';
+import {
   BLOCK,
   isZeroBlock,
   malformed,
@@ -8,7 +15,7 @@ import {
   type TarHeader,
   text,
 } from './tar-header.ts';
-import { decimal, type Fragment, type PaxRecords, parsePax, paxTime } from './tar-pax.ts';
+import { type Fragment, parsePax } from './tar-pax.ts';
 import {
   gnuFragments,
   hasLeadingMap,
@@ -16,32 +23,6 @@ import {
   paxFragments,
   verifyFragments,
 } from './tar-sparse.ts';
-
-export type TarEntryType =
-  | 'file'
-  | 'link'
-  | 'symlink'
-  | 'character'
-  | 'block'
-  | 'directory'
-  | 'fifo';
-
-/** One file of an archive. Names are byte strings: one character for each byte. */
-export interface TarEntry {
-  type: TarEntryType;
-  name: string;
-  linkName: string;
-  /** Permissions with set-uid, set-gid and sticky bits. */
-  mode: number;
-  uid: number;
-  gid: number;
-  /** Bytes of the file, holes included. */
-  size: number;
-  mtime: { seconds: number; nanoseconds: number };
-  major: number;
-  minor: number;
-  xattrs: [name: string, value: Buffer][];
-}
 
 /** Takes what a reader finds. `data` may be called any number of times between `entry` and `endEntry`. */
 export interface TarSink {
@@ -53,21 +34,9 @@ export interface TarSink {
 
 /** Bytes of one PAX header or long name. */
 const MAX_METADATA = 1024 * 1024;
-const TYPES: Record<string, TarEntryType> = {
-  '\0': 'file',
-  '0': 'file',
-  '1': 'link',
-  '2': 'symlink',
-  '3': 'character',
-  '4': 'block',
-  '5': 'directory',
-  '6': 'fifo',
-  '7': 'file',
-  S: 'file',
-};
-
-/** Types without content, whatever size their header states. */
-const LINKS_AND_NODES = new Set(['1', '2', '3', '4', '5', '6']);
+/** PAX headers of one entry and of all, GNU long names and long link targets. */
+const METADATA_FLAGS = new Set(['x', 'g', 'L', 'K']);
+const MAX_FRAGMENTS = 1_000_000;
 
 type State = 'header' | 'metadata' | 'sparse-blocks' | 'map' | 'content' | 'padding' | 'end';
 
@@ -89,9 +58,7 @@ export class TarReader {
 
   #metadata: Buffer = Buffer.alloc(0);
   #metadataFlag = '';
-  #pax: PaxRecords | undefined;
-  #longName: string | undefined;
-  #longLink: string | undefined;
+  #overrides: Overrides | undefined;
 
   #entry: TarEntry | undefined;
   #stored = 0;
@@ -125,12 +92,8 @@ export class TarReader {
 
   /** Says that the archive is over. Fails if it ended within an entry. */
   finish(): void {
-    const clean = this.#state === 'header' && this.#carried === 0 && !this.#hasPending();
+    const clean = this.#state === 'header' && this.#carried === 0 && this.#overrides === undefined;
     if (this.#state !== 'end' && !clean) throw malformed('it is truncated');
-  }
-
-  #hasPending(): boolean {
-    return (this.#pax ?? this.#longName ?? this.#longLink) !== undefined;
   }
 
   #takeBlock(chunk: Buffer, at: number): number {
@@ -150,24 +113,21 @@ export class TarReader {
   }
 
   #handleBlock(block: Buffer, at: number): void {
-    if (this.#state === 'sparse-blocks') return this.#addSparseBlock(block, at);
-    if (this.#state === 'map') return this.#addMapBlock(block, at);
-    if (isZeroBlock(block, at)) {
-      this.#zeroBlocks++;
-      if (this.#zeroBlocks === 2) this.#state = 'end';
-      return;
-    }
-    if (this.#zeroBlocks > 0) throw malformed('data follows a lone zero block');
-    const header = readHeader(block, at);
-    switch (header.flag) {
-      case 'x':
-      case 'g':
-      case 'L':
-      case 'K':
-        return this.#beginMetadata(header);
-      default:
-        return this.#beginEntry(header, block, at);
-    }
+    if (this.#state === 'sparse-blocks') this.#addSparseBlock(block, at);
+    else if (this.#state === 'map') this.#addMapBlock(block, at);
+    else if (isZeroBlock(block, at)) this.#countZeroBlock();
+    else if (this.#zeroBlocks > 0) throw malformed('data follows a lone zero block');
+    else this.#handleHeader(readHeader(block, at), block, at);
+  }
+
+  #countZeroBlock(): void {
+    this.#zeroBlocks++;
+    if (this.#zeroBlocks === 2) this.#state = 'end';
+  }
+
+  #handleHeader(header: TarHeader, block: Buffer, at: number): void {
+    if (METADATA_FLAGS.has(header.flag)) this.#beginMetadata(header);
+    else this.#beginEntry(header, block, at);
   }
 
   #beginMetadata(header: TarHeader): void {
@@ -190,21 +150,24 @@ export class TarReader {
 
   #endMetadata(): void {
     const body = this.#metadata;
-    if (this.#metadataFlag === 'x') this.#pax = parsePax(body);
-    if (this.#metadataFlag === 'L') this.#longName = text(body, 0, body.length);
-    if (this.#metadataFlag === 'K') this.#longLink = text(body, 0, body.length);
+    const overrides = this.#overrides ?? {};
+    if (this.#metadataFlag === 'x') overrides.pax = parsePax(body);
+    if (this.#metadataFlag === 'L') overrides.longName = text(body, 0, body.length);
+    if (this.#metadataFlag === 'K') overrides.longLink = text(body, 0, body.length);
+    if (this.#metadataFlag !== 'g') this.#overrides = overrides;
     this.#pad();
   }
 
   #beginEntry(header: TarHeader, block: Buffer, at: number): void {
-    const pax = this.#pax;
-    const entry = describe(header, pax, this.#longName, this.#longLink);
+    const overrides = this.#overrides ?? {};
+    const { pax } = overrides;
+    const entry = describeEntry(header, overrides);
     this.#entry = entry;
-    this.#stored = LINKS_AND_NODES.has(header.flag) ? 0 : entry.size;
+    this.#stored = storedSize(header, entry.size);
     if (entry.type !== 'file') entry.size = 0;
     this.#fragments = undefined;
     this.#map = undefined;
-    this.#pax = this.#longName = this.#longLink = undefined;
+    this.#overrides = undefined;
     this.#padding = paddingOf(this.#stored);
     if (header.flag === 'S') {
       const { fragments, more } = gnuFragments(block, at + 386, 4);
@@ -230,7 +193,7 @@ export class TarReader {
   #addSparseBlock(block: Buffer, at: number): void {
     const { fragments, more } = gnuFragments(block, at, 21);
     this.#fragments?.push(...fragments);
-    if ((this.#fragments?.length ?? 0) > 1_000_000) throw malformed('a sparse map is too long');
+    if ((this.#fragments?.length ?? 0) > MAX_FRAGMENTS) throw malformed('a sparse map is too long');
     if (!more) this.#beginContent();
   }
 
@@ -305,52 +268,4 @@ export class TarReader {
 
 function paddingOf(size: number): number {
   return (BLOCK - (size % BLOCK)) % BLOCK;
-}
-
-function describe(
-  header: TarHeader,
-  pax: PaxRecords | undefined,
-  longName: string | undefined,
-  longLink: string | undefined,
-): TarEntry {
-  // An empty value takes a keyword back (pax(1)).
-  const value = (key: string) => pax?.values.get(key) || undefined;
-  const number = (key: string, otherwise: number) => {
-    const digits = value(key);
-    return digits === undefined ? otherwise : decimal(digits, key);
-  };
-  const name = longName ?? value('path') ?? header.name;
-  const type = typeOf(header, name);
-  const time = value('mtime');
-  return {
-    type,
-    name,
-    linkName: longLink ?? value('linkpath') ?? header.linkName,
-    mode: header.mode,
-    uid: number('uid', header.uid),
-    gid: number('gid', header.gid),
-    size: number('size', header.size),
-    mtime: time === undefined ? { seconds: header.mtime, nanoseconds: 0 } : paxTime(time),
-    major: header.major,
-    minor: header.minor,
-    xattrs: pax?.xattrs ?? [],
-  };
-}
-
-function typeOf(header: TarHeader, name: string): TarEntryType {
-  const type = TYPES[header.flag];
-  if (type === undefined) {
-    throw malformed(
-      `entry ${JSON.stringify(name.slice(0, 200))} has type ${JSON.stringify(header.flag)}, which no layer may hold`,
-    );
-  }
-  // Writers before ustar marked directories only by the slash.
-  return header.flag === '\0' && name.endsWith('/') ? 'directory' : type;
-}
-
-function applySparseNames(entry: TarEntry, pax: PaxRecords): void {
-  const name = pax.values.get('GNU.sparse.name');
-  const size = pax.values.get('GNU.sparse.realsize') ?? pax.values.get('GNU.sparse.size');
-  if (name) entry.name = name;
-  if (size !== undefined) entry.size = decimal(size, 'the size of a sparse file');
 }

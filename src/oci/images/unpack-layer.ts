@@ -4,7 +4,8 @@ import { codeOf, KeelsonError } from '../../base/index.ts';
 import { syncFileSystem } from '../../linux/index.ts';
 import { parseDigest } from '../spec/index.ts';
 import { Decompressor } from './decompress.ts';
-import { type LayerLimits, LayerWriter, type WrittenLayer } from './layer-writer.ts';
+import type { WrittenLayer } from './layer-files.ts';
+import { type LayerLimits, LayerWriter } from './layer-writer.ts';
 import { SharedProgress } from './shared-progress.ts';
 import { TarReader } from './tar-reader.ts';
 
@@ -15,18 +16,15 @@ export interface UnpackJob {
   /** Its whole size in bytes. */
   size: number;
   digest: string;
-  /** The digest of the archive inside, if somebody promised one. */
-  diffId: string | undefined;
+  /** The digest of the archive inside. */
+  diffId: string;
+  /** The blob is not an archive but the content of this file. */
+  file: string | undefined;
   /** The directory to make and fill, absolute. */
   directory: string;
   limits: LayerLimits;
   refuseDevices: boolean;
   progress: SharedArrayBuffer;
-}
-
-export interface UnpackedLayer extends WrittenLayer {
-  /** The digest of the archive. */
-  diffId: string;
 }
 
 const READ_SIZE = 1024 * 1024;
@@ -37,7 +35,7 @@ const READ_SIZE = 1024 * 1024;
  * Fails with DATA_LOSS if a digest is not the promised one; a malformed layer is reported
  * only when its blob is known to be the one meant.
  */
-export async function unpackLayer(job: UnpackJob): Promise<UnpackedLayer> {
+export async function unpackLayer(job: UnpackJob): Promise<WrittenLayer> {
   mkdirSync(job.directory, 0o755);
   const blob = new FollowedBlob(job);
   try {
@@ -56,14 +54,30 @@ export async function unpackLayer(job: UnpackJob): Promise<UnpackedLayer> {
   }
 }
 
-async function unpack(job: UnpackJob, blob: FollowedBlob): Promise<UnpackedLayer> {
-  const { algorithm } = parseDigest(job.diffId ?? job.digest);
-  const archive = createHash(algorithm);
+async function unpack(job: UnpackJob, blob: FollowedBlob): Promise<WrittenLayer> {
   const writer = new LayerWriter({
     root: job.directory,
     limits: job.limits,
     refuseDevices: job.refuseDevices,
   });
+  try {
+    if (job.file === undefined) await unpackArchive(job, blob, writer);
+    else await writeFile(job.file, job.size, blob, writer);
+    const layer = writer.finish();
+    flush(job.directory);
+    return layer;
+  } finally {
+    writer.abandon();
+  }
+}
+
+async function unpackArchive(
+  job: UnpackJob,
+  blob: FollowedBlob,
+  writer: LayerWriter,
+): Promise<void> {
+  const { algorithm } = parseDigest(job.diffId);
+  const archive = createHash(algorithm);
   const reader = new TarReader(writer);
   let written = 0;
   const decompressor = new Decompressor((chunk) => {
@@ -75,21 +89,44 @@ async function unpack(job: UnpackJob, blob: FollowedBlob): Promise<UnpackedLayer
   try {
     for await (const chunk of blob.chunks()) await decompressor.write(chunk);
     await decompressor.end();
-    blob.verify();
-    reader.finish();
-    const diffId = `${algorithm}:${archive.digest('hex')}`;
-    if (job.diffId !== undefined && job.diffId !== diffId) {
-      throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${job.digest}"`, {
-        reason: `the digest of its archive is ${diffId}, not ${job.diffId}`,
-      });
-    }
-    const layer = writer.finish();
-    flush(job.directory);
-    return { ...layer, diffId };
   } finally {
     decompressor.abandon();
-    writer.abandon();
   }
+  blob.verify();
+  reader.finish();
+  const diffId = `${algorithm}:${archive.digest('hex')}`;
+  if (job.diffId === diffId) return;
+  throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${job.digest}"`, {
+    reason: `the digest of its archive is ${diffId}, not ${job.diffId}`,
+  });
+}
+
+async function writeFile(
+  name: string,
+  size: number,
+  blob: FollowedBlob,
+  writer: LayerWriter,
+): Promise<void> {
+  writer.entry({
+    type: 'file',
+    name: Buffer.from(name).toString('latin1'),
+    linkName: '',
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    size,
+    mtime: { seconds: 0, nanoseconds: 0 },
+    major: 0,
+    minor: 0,
+    xattrs: [],
+  });
+  let position = 0;
+  for await (const chunk of blob.chunks()) {
+    writer.data(chunk, 0, chunk.length, position);
+    position += chunk.length;
+  }
+  writer.endEntry();
+  blob.verify();
 }
 
 /** Headers and what follows the end of an archive are bytes too. */

@@ -1,17 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { type ErrorCode, KeelsonError, Semaphore } from '../../base/index.ts';
-import type { SettleJob } from './settle-layer.ts';
-import type { UnpackedLayer, UnpackJob } from './unpack-layer.ts';
-
-export type WorkerTask =
-  | { kind: 'unpack'; job: UnpackJob }
-  | { kind: 'settle'; job: SettleJob }
-  | { kind: 'remove'; path: string };
-
-export type WorkerAnswer =
-  | { ok: true; layer: UnpackedLayer | undefined }
-  | { ok: false; code: ErrorCode; message: string };
+import { KeelsonError, Semaphore } from '../../base/index.ts';
+import type { WorkerAnswer, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
 
 export interface UnpackPoolOptions {
   /** Workers at most. Default: one for each core, four at most. */
@@ -29,7 +19,7 @@ const PROGRAM = new URL(
   import.meta.url,
 );
 
-/** Worker threads that write and delete layers, started when there is work. */
+/** Worker threads for what would hold the event loop up, started when there is work. */
 export class UnpackPool implements AsyncDisposable {
   readonly #idleTime: number;
   readonly #permits: Semaphore;
@@ -41,36 +31,27 @@ export class UnpackPool implements AsyncDisposable {
     this.#idleTime = options.idle ?? 10_000;
   }
 
-  /** Unpacks a layer. To stop it, abandon its shared progress. */
-  async unpack(job: UnpackJob, signal: AbortSignal): Promise<UnpackedLayer> {
-    const layer = await this.#perform({ kind: 'unpack', job }, signal);
-    if (layer !== undefined) return layer;
-    throw new KeelsonError('INTERNAL', 'Cannot unpack layer', { reason: 'no answer' });
-  }
-
-  /** Completes a layer with what those below it have. */
-  async settle(job: SettleJob): Promise<void> {
-    await this.#perform({ kind: 'settle', job });
-  }
-
-  /** Deletes a directory and all below it. */
-  async remove(path: string): Promise<void> {
-    await this.#perform({ kind: 'remove', path });
+  /**
+   * Has a worker do something. The signal counts until a worker is free; unpacking is
+   * stopped by abandoning its shared progress.
+   */
+  async perform<Kind extends WorkerTaskKind>(
+    kind: Kind,
+    job: WorkerTasks[Kind]['job'],
+    signal?: AbortSignal,
+  ): Promise<WorkerTasks[Kind]['result']> {
+    using _ = await this.#permits.acquire(signal);
+    const worker = this.#take();
+    const answer = await ask(worker, { kind, job });
+    this.#rest(worker);
+    if (answer.ok) return answer.result;
+    // The message is whole already: it was made by an error of this kind.
+    throw new KeelsonError(answer.code, answer.message);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
     await Promise.all([...this.#all].map((worker) => worker.terminate()));
-  }
-
-  async #perform(task: WorkerTask, signal?: AbortSignal): Promise<UnpackedLayer | undefined> {
-    using _ = await this.#permits.acquire(signal);
-    const worker = this.#take();
-    const answer = await ask(worker, task);
-    this.#rest(worker);
-    if (answer.ok) return answer.layer;
-    // The message is whole already: it was made by an error of this kind.
-    throw new KeelsonError(answer.code, answer.message);
   }
 
   #take(): Worker {
@@ -101,7 +82,12 @@ export class UnpackPool implements AsyncDisposable {
   }
 }
 
-function ask(worker: Worker, task: WorkerTask): Promise<WorkerAnswer> {
+function ask<Kind extends WorkerTaskKind>(
+  worker: Worker,
+  task: { kind: Kind; job: WorkerTasks[Kind]['job'] },
+): Promise<
+  { ok: true; result: WorkerTasks[Kind]['result'] } | Extract<WorkerAnswer, { ok: false }>
+> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);

@@ -1,14 +1,16 @@
 import { rmSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { codeOf, messageOf } from '../../base/index.ts';
+import { indexArchive } from './archive-index.ts';
+import { hashFile } from './hash-file.ts';
 import { settleLayer } from './settle-layer.ts';
 import { unpackLayer } from './unpack-layer.ts';
-import type { WorkerAnswer, WorkerTask } from './unpack-pool.ts';
+import type { WorkerAnswer, WorkerTask } from './worker-tasks.ts';
 
 /** The program of an unpack worker: one task at a time, each answered with one message. */
 parentPort?.on('message', (task: WorkerTask) => {
   perform(task).then(
-    (layer) => answer({ ok: true, layer }),
+    (result) => answer({ ok: true, result }),
     (error: unknown) => answer({ ok: false, code: codeOf(error), message: messageOf(error) }),
   );
 });
@@ -18,10 +20,13 @@ async function perform(task: WorkerTask) {
     case 'unpack':
       return await unpackLayer(task.job);
     case 'settle':
-      settleLayer(task.job);
-      return undefined;
+      return settleLayer(task.job);
+    case 'index':
+      return await indexArchive(task.job);
+    case 'hash':
+      return hashFile(task.job);
     case 'remove':
-      rmSync(task.path, { recursive: true, force: true });
+      rmSync(task.job.path, { recursive: true, force: true });
       return undefined;
   }
 }

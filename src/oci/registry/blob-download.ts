@@ -104,7 +104,7 @@ async function receive(
   let skip = skipped;
   let inSink = false;
   try {
-    for await (const chunk of response.body) {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
       const fresh = skip === 0 ? chunk : chunk.subarray(Math.min(skip, chunk.length));
       skip -= Math.min(skip, chunk.length);
       if (fresh.length === 0) continue;

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { errors } from 'undici';
 import { type ErrorCode, errnoOf, KeelsonError, messageOf, sleep } from '../../base/index.ts';
 import type { Connections } from './connections.ts';
@@ -24,7 +25,7 @@ export interface RequestParts {
 export interface RegistryResponse {
   status: number;
   headers: Record<string, string | string[] | undefined>;
-  body: AsyncIterable<Buffer> & { destroy(): unknown };
+  body: Readable;
   /** Where redirects led. */
   url: URL;
 }
@@ -126,7 +127,7 @@ export async function readBody(response: RegistryResponse, limit: number): Promi
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    for await (const chunk of response.body) {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > limit) {
         throw new KeelsonError('OUT_OF_RANGE', 'Cannot read from registry', {
@@ -145,6 +146,8 @@ export async function readBody(response: RegistryResponse, limit: number): Promi
 
 /** Gives a body up that nobody reads. */
 export function discard(response: RegistryResponse): void {
+  // A body that is not at its end reports the break as an error, for which nobody else listens.
+  response.body.on('error', () => {});
   response.body.destroy();
 }
 

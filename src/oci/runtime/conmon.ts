@@ -42,10 +42,11 @@ const CREATE_DEADLINE = 120_000;
  * and its exit code, and so lets containers outlive the daemon.
  */
 export class Conmon {
-  readonly #path: string;
+  /** The program: a path, or a name in PATH. */
+  readonly path: string;
 
   constructor(path: string) {
-    this.#path = path;
+    this.path = path;
   }
 
   /**
@@ -60,9 +61,10 @@ export class Conmon {
   }
 
   async #create(request: MonitorRequest, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
     const log = join(request.bundle, MONITOR_FILES.log);
     await using stderr = await open(log, 'a', 0o600);
-    const child = start(this.#path, conmonArgs(request), {
+    const child = start(this.path, conmonArgs(request), {
       stdio: ['ignore', 'ignore', stderr.fd, 'pipe'],
       env: { ...process.env, _OCI_SYNCPIPE: '3' },
       cwd: request.bundle,
@@ -71,10 +73,12 @@ export class Conmon {
     const sync = child.stdio[3];
     if (!(sync instanceof Duplex)) throw new KeelsonError('INTERNAL', 'No pipe to conmon');
     try {
-      const ended = exitOf(child, this.#path);
+      const ended = exitOf(child, this.path);
       const [answer] = await abandonOn(signal, Promise.all([firstLine(sync), ended]));
       return parseAnswer(answer, request, await lastLine(log));
     } catch (error) {
+      // Until it has gone to the background there is no file that names the monitor.
+      if (child.exitCode === null && child.signalCode === null) killGroup(child.pid);
       await killMonitor(request.bundle);
       throw error;
     } finally {
@@ -93,7 +97,7 @@ export class Conmon {
   }
 
   async version(signal: AbortSignal): Promise<string> {
-    const result = await run(this.#path, ['--version'], { signal });
+    const result = await run(this.path, ['--version'], { signal });
     return result.stdout.toString().split('\n')[0] ?? '';
   }
 

@@ -202,6 +202,10 @@ export function cleanMessage(line: string): string {
   return logfmt?.replaceAll('\\"', '"') ?? line;
 }
 
+/** crun 1.8 misses nothing but a container's directory. */
 function isGone(message: string): boolean {
-  return /does not exist|not running|no such process|No such process|not found/.test(message);
+  return (
+    /does not exist|not running|no such process|No such process|not found/.test(message) ||
+    /(open directory|\/status).*: No such file or directory/.test(message)
+  );
 }

@@ -29,7 +29,7 @@ export const ResetStatus = {
 } as const;
 
 /** Reasons of GOAWAY. */
-export const GoawayStatus = { OK: 0, PROTOCOL_ERROR: 1, INTERNAL_ERROR: 2 } as const;
+export const GoawayStatus = { OK: 0, PROTOCOL_ERROR: 1 } as const;
 
 /** A frame as received; a data frame comes in as many pieces as the network made of it. */
 export type Frame =

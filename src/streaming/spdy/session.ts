@@ -120,7 +120,12 @@ export class SpdySession {
       if (this.#closing) return;
     }
     if (!this.#budget.full) return;
-    await this.#budget.roomProbing(() => this.#write(emptySettings()), this.#options.limits.probe);
+    await this.#budget.roomProbing(() => this.#probe(), this.#options.limits.probe);
+  }
+
+  /** Sends what means nothing: if the client has gone, the connection breaks. */
+  #probe(): void {
+    if (!this.#transport.writableNeedDrain) this.#transport.write(emptySettings());
   }
 
   #handle(frame: Frame): Promise<void> | undefined {

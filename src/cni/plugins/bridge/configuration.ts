@@ -1,8 +1,7 @@
-import { parseMac } from '../../../linux/index.ts';
 import type { CniDns, JsonReader, PluginCall } from '../../spec/index.ts';
-import { readArgs } from '../cni-args.ts';
 import { readDns } from '../dns.ts';
-import { invalidConfig, readConfig, staticArgs } from '../plugin-definition.ts';
+import { readMac } from '../mac.ts';
+import { invalidConfig, readConfig } from '../plugin-definition.ts';
 
 export interface BridgeConfig {
   readonly bridge: string;
@@ -93,17 +92,4 @@ function readTrunk(reader: JsonReader | undefined): number[] {
     return [...range, ...(single === undefined ? [] : [single])];
   });
   return [...new Set(ids)].sort((a, b) => a - b);
-}
-
-/** The capability `mac` overrides `args.cni.mac`, which overrides CNI_ARGS `MAC`. */
-export function readMac(call: PluginCall): Buffer | undefined {
-  const config = readConfig(call);
-  const text =
-    config.get('runtimeConfig')?.get('mac')?.string() ||
-    staticArgs(config)?.get('mac')?.string() ||
-    readArgs(call, ['MAC']).get('MAC');
-  if (text === undefined || text === '') return undefined;
-  const mac = parseMac(text);
-  if (mac === undefined) throw invalidConfig(`${JSON.stringify(text)} is not a MAC address`);
-  return mac;
 }

@@ -1,0 +1,7 @@
+/** Items of one message of a streamed list: far below the limit of a message's size. */
+const CHUNK = 100;
+
+/** A list in pieces; an empty list has none. */
+export function* inChunks<T>(items: readonly T[]): Generator<T[]> {
+  for (let start = 0; start < items.length; start += CHUNK) yield items.slice(start, start + CHUNK);
+}

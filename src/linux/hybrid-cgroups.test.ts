@@ -1,0 +1,38 @@
+import { readFileSync, readlinkSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { cgroupLayout } from './cgroups.ts';
+import { withoutHybridCgroups } from './hybrid-cgroups.ts';
+import { run } from './run.ts';
+
+const { mode } = cgroupLayout();
+const mountNamespace = () => readlinkSync('/proc/thread-self/ns/mnt');
+
+test('what is launched runs, and the caller is back home', () => {
+  const home = mountNamespace();
+  expect(withoutHybridCgroups(() => 'launched')).toBe('launched');
+  expect(mountNamespace()).toBe(home);
+});
+
+test('the caller is back home when launching fails', () => {
+  const home = mountNamespace();
+  const launch = () => {
+    throw new Error('no');
+  };
+  expect(() => withoutHybridCgroups(launch)).toThrow('no');
+  expect(mountNamespace()).toBe(home);
+});
+
+test.skipIf(mode !== 'hybrid')('a program sees v1 cgroups and no v2 tree', async () => {
+  const script = 'test -e /sys/fs/cgroup/unified/cgroup.procs && echo v2; ls /sys/fs/cgroup/memory';
+  const hidden = await run('sh', ['-c', script], { hideHybridCgroups: true });
+  expect(hidden.stdout.toString()).toContain('memory.limit_in_bytes');
+  expect(hidden.stdout.toString()).not.toContain('v2');
+  const plain = await run('sh', ['-c', script]);
+  expect(plain.stdout.toString()).toContain('v2');
+});
+
+test('the mounts of the host stay as they are', () => {
+  const before = readFileSync('/proc/thread-self/mountinfo', 'utf8');
+  withoutHybridCgroups(() => {});
+  expect(readFileSync('/proc/thread-self/mountinfo', 'utf8')).toBe(before);
+});

@@ -1,0 +1,121 @@
+import { mkdirSync, rmSync, unlinkSync } from 'node:fs';
+import { setXattr } from '../../linux/index.ts';
+import { type ByteString, type SystemPath, systemPath } from './byte-path.ts';
+import { setDirectoryAttributes } from './file-attributes.ts';
+import { DirectoryNode, LayerTree, type Place, type TreeNode } from './layer-tree.ts';
+import { MARKER_PREFIX } from './markers.ts';
+import { badEntry, explainEntry } from './unpack-errors.ts';
+
+/** What unpacking a layer made. Paths are byte strings relative to the layer. */
+export interface WrittenLayer {
+  /** Bytes on disk, counted in whole blocks. */
+  bytes: number;
+  inodes: number;
+  /** Mode and owner of the root directory, if the layer has an entry for it. */
+  rootAttributes: { mode: number; uid: number; gid: number } | undefined;
+  /** Whether the layer hides all that is below it. */
+  opaqueRoot: boolean;
+  /** Directories that entries lie in and that have no entry themselves, outermost first. */
+  implied: ByteString[];
+  /** Hard links to files that only lower layers can have. */
+  foreignLinks: { path: ByteString; target: ByteString }[];
+}
+
+export const DISK_BLOCK = 4096;
+const OPAQUE_XATTR = 'trusted.overlay.opaque';
+
+/**
+ * The files of a layer that is being unpacked: the tree in memory and, always like it, the
+ * directory on disk, with an account of the space.
+ */
+export class LayerFiles {
+  readonly tree = new LayerTree();
+  readonly #root: string;
+  #bytes = DISK_BLOCK;
+  #inodes = 1;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** The place of an entry. Directories above it that have no entry of their own are made. */
+  locate(name: ByteString): Place | undefined {
+    return this.tree.locate(name, (place) => {
+      if (!place.name.startsWith(MARKER_PREFIX)) return this.makeDirectory(place);
+      throw badEntry(name, 'a directory in it has the name of a whiteout');
+    });
+  }
+
+  pathOf({ above, name }: Place): SystemPath {
+    return systemPath(this.#root, above.length === 0 ? name : `${above.join('/')}/${name}`);
+  }
+
+  /** Takes away what is at a place. Answers its path. */
+  clear(place: Place): SystemPath {
+    const path = this.pathOf(place);
+    const there = place.directory.children.get(place.name);
+    if (there === undefined) return path;
+    if (there.kind === 'directory') rmSync(path, { recursive: true });
+    else if (there.kind !== 'foreign-link') unlinkSync(path);
+    place.directory.children.delete(place.name);
+    return path;
+  }
+
+  /** Notes what has been made at a place: an inode of its own, or one more name of another's. */
+  add(place: Place, node: TreeNode, inodes = 1): void {
+    place.directory.children.set(place.name, node);
+    this.#inodes += inodes;
+  }
+
+  addBytes(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
+  makeDirectory(place: Place): DirectoryNode {
+    const node = new DirectoryNode();
+    // What was there, also a whiteout, hid the lower layers' directory of this name.
+    node.opaque = place.directory.children.has(place.name);
+    mkdirSync(this.clear(place), 0o755);
+    this.add(place, node);
+    this.#bytes += DISK_BLOCK;
+    return node;
+  }
+
+  /** Sets what directories get last, because writing into them changes it. */
+  finish(): WrittenLayer {
+    const { attributes, opaque } = this.tree.root;
+    const written: WrittenLayer = {
+      bytes: this.#bytes,
+      inodes: this.#inodes,
+      rootAttributes: attributes && {
+        mode: attributes.mode,
+        uid: attributes.uid,
+        gid: attributes.gid,
+      },
+      opaqueRoot: opaque,
+      implied: [],
+      foreignLinks: [],
+    };
+    this.#finishDirectory(this.tree.root, '', written);
+    return written;
+  }
+
+  #finishDirectory(node: DirectoryNode, relative: ByteString, written: WrittenLayer): void {
+    const path = systemPath(this.#root, relative);
+    const { attributes } = node;
+    if (attributes === undefined && relative !== '') written.implied.push(relative);
+    for (const [name, child] of node.children) {
+      const below = relative === '' ? name : `${relative}/${name}`;
+      if (child.kind === 'directory') this.#finishDirectory(child, below, written);
+      if (child.kind === 'foreign-link') {
+        written.foreignLinks.push({ path: below, target: child.target });
+      }
+    }
+    try {
+      if (node.opaque) setXattr(path, OPAQUE_XATTR, Buffer.from('y'));
+      if (attributes !== undefined) setDirectoryAttributes(path, attributes);
+    } catch (error) {
+      throw explainEntry(relative, error);
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { outputOrNothing } from './programs.ts';
+
+/** Processes and mounts that belong to what lives in `directory`. */
+export async function leftoversUnder(directory: string): Promise<string[]> {
+  const processes = await processesOf(directory);
+  const mounts = await mountsUnder(directory);
+  return [
+    ...processes.map(({ pid, command }) => `process ${pid}: ${command}`),
+    ...mounts.map((target) => `mount ${target}`),
+  ];
+}
+
+/** Kills these processes and takes these mounts away. */
+export async function killLeftovers(directory: string): Promise<void> {
+  for (const { pid } of await processesOf(directory)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  const mounts = await mountsUnder(directory);
+  for (const target of mounts.reverse()) await outputOrNothing('umount', '-l', target);
+}
+
+interface Leftover {
+  pid: number;
+  command: string;
+}
+
+/**
+ * A process is ours if its command line names the directory (monitors, runtimes), or if it
+ * lives in a mount namespace of its own that has mounts from there (containers).
+ */
+async function processesOf(directory: string): Promise<Leftover[]> {
+  const home = await readlink('/proc/self/ns/mnt');
+  const found: Leftover[] = [];
+  for (const name of await readdir('/proc')) {
+    if (!/^[0-9]+$/.test(name) || Number(name) === process.pid) continue;
+    const command = await readText(`/proc/${name}/cmdline`);
+    const namespace = await readlink(`/proc/${name}/ns/mnt`).catch(() => home);
+    const inside =
+      namespace !== home && (await readText(`/proc/${name}/mountinfo`)).includes(directory);
+    if (inside || command.includes(directory)) {
+      found.push({ pid: Number(name), command: command.replaceAll('\0', ' ').trim() });
+    }
+  }
+  return found;
+}
+
+/** In the order they were mounted. */
+async function mountsUnder(directory: string): Promise<string[]> {
+  const lines = (await readText('/proc/self/mountinfo')).split('\n');
+  const targets = lines.map((line) => line.split(' ')[4] ?? '');
+  return targets.filter((target) => target === directory || target.startsWith(`${directory}/`));
+}
+
+async function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '');
+}

@@ -1,0 +1,58 @@
+import { beforeEach, expect, test } from 'vitest';
+import { criSuite } from '../cri/suite.ts';
+import { faultPointsIn } from './fault-points.ts';
+import { SCENARIOS, SPECIAL } from './scenarios.ts';
+import { recordedIds, stockOf, tracesOf } from './traces.ts';
+
+const suite = criSuite();
+const points = [...faultPointsIn('pods'), ...faultPointsIn('cni/engine')];
+
+test('each operation on pods has a scenario', () => {
+  const operations = new Set(points.map((point) => point.slice(0, point.indexOf('/'))));
+  expect([...operations].sort()).toEqual(Object.keys(SCENARIOS).sort());
+  expect(points.length).toBeGreaterThan(25);
+});
+
+/** What no crash may add to. */
+async function lasting(): Promise<string[]> {
+  // Pids differ; and other daemons on this host come and go.
+  const foreign = /^\/(run\/netns|sys\/fs\/cgroup)\//;
+  const all = (await stockOf(suite.daemon)).filter((line) => !foreign.test(line));
+  return all.map((line) => line.replace(/^process \d+/, 'process')).sort();
+}
+
+beforeEach(async () => {
+  if (!suite.daemon.running) await suite.daemon.start({ env: {} });
+  await suite.daemon.removePods();
+});
+
+test.each(points)('a crash after "%s" is repaired by the next start', async (point) => {
+  const { daemon, image } = suite;
+  const before = await lasting();
+  await daemon.kill9();
+  await daemon.start({ env: { KEELSON_FAULT_POINT: point } });
+  const scenario = SPECIAL[point] ?? SCENARIOS[point.slice(0, point.indexOf('/'))]!;
+  const { call, after, kept = [] } = await scenario(daemon, image);
+  const ids = new Set([...(await recordedIds(daemon)), ...kept]);
+  const outcome = await call().then(
+    () => 'it was never reached',
+    () => 'killed',
+  );
+  expect(outcome).toBe('killed');
+  expect(await daemon.exited()).toBe('SIGKILL');
+  for (const id of await recordedIds(daemon)) ids.add(id);
+
+  await daemon.start({ env: {} });
+  const listed = new Set([
+    ...(await daemon.runtime.listPodSandbox()).items.map(({ id }) => id),
+    ...(await daemon.runtime.listContainers()).containers.map(({ id }) => id),
+  ]);
+  for (const id of kept) expect([...listed]).toContain(id);
+  const gone = [...ids].filter((id) => !listed.has(id));
+  expect(await tracesOf(daemon, gone)).toEqual([]);
+  await after();
+  for (const id of await recordedIds(daemon)) ids.add(id);
+  await daemon.removePods();
+  expect(await tracesOf(daemon, ids)).toEqual([]);
+  expect(await lasting()).toEqual(before);
+});

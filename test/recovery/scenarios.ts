@@ -1,0 +1,191 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { ContainerState, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
+import { codeOf, execIn, statusOf } from '../cri/suite.ts';
+import {
+  containerConfig,
+  createContainer,
+  type Daemon,
+  type Pod,
+  podConfig,
+  runContainer,
+  runPod,
+} from '../harness/index.ts';
+
+/** A call that a crash will interrupt. */
+export interface Interrupted {
+  call: () => Promise<unknown>;
+  /** What must hold of it after the next start, and that trying again works. */
+  after: () => Promise<void>;
+  /** Ids of what the next start must leave as it is. */
+  kept?: readonly string[];
+}
+
+/** Brings about what the call needs. */
+export type Scenario = (daemon: Daemon, image: string) => Promise<Interrupted>;
+
+/** By the operation whose step the daemon dies after. */
+export const SCENARIOS: Record<string, Scenario> = {
+  'run-pod-sandbox': runPodSandbox,
+  'attach-pod': runPodSandbox,
+  'create-container': createOne,
+  'start-container': startOne,
+  'stop-container': stopOne,
+  'remove-container': removeOne,
+  'stop-pod-sandbox': stopPodSandbox,
+  'detach-pod': stopPodSandbox,
+  'remove-pod-sandbox': removePodSandbox,
+};
+
+/** Points that need more than their operation. */
+export const SPECIAL: Record<string, Scenario> = { 'stop-container/kill cgroup': stopDeaf };
+
+/** A pod with everything: an init process, and a port of the host. */
+const POD = {
+  linux: { securityContext: { namespaceOptions: { pid: 0 } } },
+  portMappings: [{ protocol: 0, containerPort: 80, hostPort: 31_217 }],
+};
+
+const SHARED_PROCESSES = { linux: { securityContext: { namespaceOptions: { pid: 0 } } } };
+
+/** Ignores SIGTERM. */
+const STUBBORN = { command: ['/bin/sh', '-c', "trap '' TERM; while :; do sleep 1; done"] };
+
+async function runPodSandbox(daemon: Daemon, image: string): Promise<Interrupted> {
+  const config = podConfig({ ...POD, logDirectory: join(daemon.paths.logs, 'crashed') });
+  const call = () => daemon.runtime.runPodSandbox({ config });
+  const after = async () => {
+    const { items } = await daemon.runtime.listPodSandbox();
+    if (items.length > 0) {
+      // It was ready, and only its id did not reach the client.
+      expect(items.map(({ state }) => state)).toEqual([PodSandboxState.SANDBOX_READY]);
+      expect(await codeOf(call())).toBe('ALREADY_EXISTS');
+    }
+    const id = items[0]?.id ?? (await call()).podSandboxId;
+    await expectUsable(daemon, { id, config }, image);
+  };
+  return { call, after };
+}
+
+async function createOne(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon, POD);
+  const config = containerConfig(image, SHARED_PROCESSES);
+  const call = () => createContainer(daemon, pod, config);
+  const after = async () => {
+    const { containers } = await daemon.runtime.listContainers();
+    if (containers.length > 0) {
+      expect(containers.map(({ state }) => state)).toEqual([ContainerState.CONTAINER_CREATED]);
+      expect(await codeOf(call())).toBe('ALREADY_EXISTS');
+    }
+    const containerId = containers[0]?.id ?? (await call());
+    await daemon.runtime.startContainer({ containerId });
+    expect(await execIn(daemon, containerId, 'echo lives')).toBe('lives');
+    await expectUsable(daemon, pod, image);
+  };
+  return { call, after, kept: [pod.id] };
+}
+
+async function startOne(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon);
+  const config = containerConfig(image);
+  const containerId = await createContainer(daemon, pod, config);
+  const call = () => daemon.runtime.startContainer({ containerId });
+  const after = async () => {
+    const { state } = await statusOf(daemon, containerId);
+    if (state === ContainerState.CONTAINER_CREATED) await call();
+    else expect(await codeOf(call())).toBe('FAILED_PRECONDITION');
+    const status = await statusOf(daemon, containerId);
+    expect(status.state).toBe(ContainerState.CONTAINER_RUNNING);
+    expect(status.startedAt).toBeGreaterThanOrEqual(status.createdAt);
+    expect(await execIn(daemon, containerId, 'echo lives')).toBe('lives');
+  };
+  return { call, after, kept: [pod.id, containerId] };
+}
+
+async function stopOne(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon);
+  const containerId = await runContainer(daemon, pod, containerConfig(image, STUBBORN));
+  const call = () => daemon.runtime.stopContainer({ containerId, timeout: 1n });
+  const after = async () => {
+    await call();
+    const status = await statusOf(daemon, containerId);
+    expect(status).toMatchObject({ state: ContainerState.CONTAINER_EXITED, exitCode: 137 });
+    await expectUsable(daemon, pod, image);
+  };
+  return { call, after, kept: [pod.id, containerId] };
+}
+
+/** The container's monitor does not report its end, nor does anything else than a kill end it. */
+async function stopDeaf(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon);
+  const containerId = await runContainer(daemon, pod, containerConfig(image));
+  process.kill(await monitorOf(daemon, containerId), 'SIGSTOP');
+  const call = () => daemon.runtime.stopContainer({ containerId, timeout: 0n });
+  const after = async () => {
+    await call();
+    const { state, exitCode, reason } = await statusOf(daemon, containerId);
+    expect(state).toBe(ContainerState.CONTAINER_EXITED);
+    expect({ exitCode, reason }).toEqual({ exitCode: 255, reason: 'Unknown' });
+    await daemon.runtime.removeContainer({ containerId });
+  };
+  return { call, after, kept: [pod.id, containerId] };
+}
+
+async function removeOne(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon);
+  const config = containerConfig(image);
+  const containerId = await runContainer(daemon, pod, config);
+  const call = () => daemon.runtime.removeContainer({ containerId });
+  const after = async () => {
+    await call();
+    expect((await daemon.runtime.listContainers()).containers).toEqual([]);
+    await runContainer(daemon, pod, config);
+  };
+  return { call, after, kept: [pod.id] };
+}
+
+async function stopPodSandbox(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon, POD);
+  const containerId = await runContainer(daemon, pod, containerConfig(image, SHARED_PROCESSES));
+  const call = () => daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
+  const after = async () => {
+    const notReady = { state: PodSandboxState.SANDBOX_NOTREADY };
+    const request = { podSandboxId: pod.id };
+    expect((await daemon.runtime.podSandboxStatus(request)).status).toMatchObject(notReady);
+    await call();
+    expect((await daemon.runtime.podSandboxStatus(request)).status).toMatchObject(notReady);
+    const { state, exitCode } = await statusOf(daemon, containerId);
+    expect({ state, exitCode }).toEqual({ state: ContainerState.CONTAINER_EXITED, exitCode: 137 });
+    expect(await daemon.network!.leftovers()).toEqual([]);
+  };
+  return { call, after, kept: [pod.id, containerId] };
+}
+
+async function removePodSandbox(daemon: Daemon, image: string): Promise<Interrupted> {
+  const pod = await runPod(daemon, POD);
+  await runContainer(daemon, pod, containerConfig(image, SHARED_PROCESSES));
+  const call = () => daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
+  const after = async () => {
+    await call();
+    expect((await daemon.runtime.listPodSandbox()).items).toEqual([]);
+    const { podSandboxId } = await daemon.runtime.runPodSandbox({ config: pod.config });
+    await expectUsable(daemon, { ...pod, id: podSandboxId }, image);
+  };
+  return { call, after };
+}
+
+/** A container in the pod has a network and can be talked to. */
+async function expectUsable(daemon: Daemon, pod: Pod, image: string): Promise<void> {
+  const id = await runContainer(daemon, pod, containerConfig(image));
+  const { gateway } = daemon.network!;
+  expect(await execIn(daemon, id, `ping -c 1 -W 5 ${gateway} | grep -c ' 0% packet loss'`)).toBe(
+    '1',
+  );
+}
+
+/** The pid of a container's conmon. */
+export async function monitorOf({ paths }: Daemon, containerId: string): Promise<number> {
+  const file = join(paths.state, 'containers', containerId, 'bundle', 'conmon.pid');
+  return Number(await readFile(file, 'utf8'));
+}

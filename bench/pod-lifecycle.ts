@@ -3,7 +3,10 @@
  * containerd of this host with runc: the same client, image, network and cgroup parent,
  * in rounds that take turns.
  *
- *     npm run bench -- [--runs 10] [--rounds 3] [--only keelson|containerd] [--json]
+ *     npm run bench -- [--runs 10] [--rounds 3] [--only keelson|containerd]
+ *                      [--handler runc] [--json]
+ *
+ * Keelson uses crun, its default, unless --handler names another of its runtimes.
  */
 import { readdir, rmdir } from 'node:fs/promises';
 import { cpus, loadavg, release } from 'node:os';
@@ -43,12 +46,15 @@ const { values: options } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '3' },
-    only: { type: 'string' },
+    only: { type: 'string', default: '' },
+    handler: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
   },
 });
 
 interface Setting {
+  /** The runtime handler of each peer. */
+  handlers: Record<string, string>;
   image: string;
   logs: string;
   cgroupParent: string;
@@ -75,6 +81,7 @@ async function main(): Promise<void> {
     clients.set('keelson', daemon.client);
   }
   const setting: Setting = {
+    handlers: { keelson: options.handler, containerd: '' },
     image: images.busybox,
     logs: daemon.paths.logs,
     cgroupParent: `/keelson-bench-${process.pid}`,
@@ -92,14 +99,16 @@ async function takeTurns(
   setting: Setting,
 ): Promise<Map<string, Run[]>> {
   const results = new Map<string, Run[]>();
-  for (const client of clients.values()) {
-    for (let warmUp = 0; warmUp < 2; warmUp++) await runPod(client, setting);
+  const run = (name: string, client: CriClient) =>
+    runPod(client, setting, setting.handlers[name] ?? '');
+  for (const [name, client] of clients) {
+    for (let warmUp = 0; warmUp < 2; warmUp++) await run(name, client);
   }
   for (let round = 0; round < Number(options.rounds); round++) {
     for (const [name, client] of clients) {
       const runs = results.get(name) ?? [];
-      for (let run = 0; run < Number(options.runs); run++) {
-        runs.push(await runPod(client, setting));
+      for (let count = 0; count < Number(options.runs); count++) {
+        runs.push(await run(name, client));
       }
       results.set(name, runs);
     }
@@ -107,7 +116,11 @@ async function takeTurns(
   return results;
 }
 
-async function runPod({ runtime }: CriClient, setting: Setting): Promise<Run> {
+async function runPod(
+  { runtime }: CriClient,
+  setting: Setting,
+  runtimeHandler: string,
+): Promise<Run> {
   const times: Partial<Run> = {};
   const timed = async <T>(call: Call, work: () => Promise<T>): Promise<T> => {
     const start = performance.now();
@@ -120,7 +133,7 @@ async function runPod({ runtime }: CriClient, setting: Setting): Promise<Run> {
   const config = containerConfig(setting.image, { command: SLEEP });
 
   const { podSandboxId } = await timed('RunPodSandbox', () =>
-    runtime.runPodSandbox({ config: sandboxConfig }),
+    runtime.runPodSandbox({ config: sandboxConfig, runtimeHandler }),
   );
   const { containerId } = await timed('CreateContainer', () =>
     runtime.createContainer({ podSandboxId, config, sandboxConfig }),

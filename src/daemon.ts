@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AdminServer } from './admin/index.ts';
 import { createLogger, during, type Logger, type RootLogger } from './base/index.ts';
 import {
   bridgeNetwork,
@@ -50,6 +51,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
     }),
   );
   await images.collectGarbage();
+  parts.use(await AdminServer.open({ address: config.admin.address, logger, images, pods }));
   const streaming = parts.use(await openStreaming(config, logger, pods));
   parts.use(
     await CriServer.open(

@@ -13,18 +13,19 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startRegistry } from '../../test/fixtures/registry.ts';
 import { containerConfig, outputOrNothing, podConfig, waitFor } from '../../test/harness/index.ts';
-import { startDaemon } from './daemon.ts';
+import { type Daemon, startDaemon } from './daemon.ts';
 import { PORT, pushWebServer } from './image.ts';
 import { Steps } from './steps.ts';
 
 const { values: options } = parseArgs({ options: { keep: { type: 'boolean', default: false } } });
 
-/** The bridge of the daemon's embedded network, and where its addresses are noted. */
+/** The daemon's embedded network: its bridge, where its addresses are noted, its nftables. */
 const BRIDGE = 'keelson0';
 const LEASES = '/var/lib/cni/networks/keelson';
+const TABLES = ['inet keelson_masquerade', 'ip keelson_hostport'];
 
 async function main(): Promise<void> {
-  if (process.getuid?.() !== 0) throw new Error('Pods need root: run this as root');
+  if (process.getuid?.() !== 0) throw new Error('pods need root: run this as root');
   const steps = new Steps(interruption());
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'keelson-quickstart-'));
@@ -39,17 +40,32 @@ async function main(): Promise<void> {
   );
 
   console.log('\nA daemon and a pod\n');
-  if (networkInterfaces()[BRIDGE] === undefined) {
-    stack.defer(async () => void (await outputOrNothing('ip', 'link', 'delete', BRIDGE)));
-    if (!existsSync(LEASES)) stack.defer(() => rm(LEASES, { recursive: true, force: true }));
-  }
+  stack.defer(await forgetNetwork());
   const daemon = stack.use(await steps.run('start "keelson serve"', () => startDaemon(directory)));
   await steps.run('keelson pull', () => daemon.keelson('pull', image));
+  const pod = await startPod(steps, stack, { daemon, image, logs: join(directory, 'logs') });
+
+  console.log('\nUse it\n');
+  await usePod(steps, daemon, pod);
+  const up = steps.sum('RunPodSandbox', 'CreateContainer', 'StartContainer');
+  console.log(`\nThe pod was up in ${up}.\n`);
+  if (options.keep) await stayUp(daemon.socket, pod.containerId, steps.signal);
+  console.log('Clean up\n');
+}
+
+interface Pod {
+  podSandboxId: string;
+  containerId: string;
+}
+
+/** Starts a pod, which the stack takes away again. */
+async function startPod(
+  steps: Steps,
+  stack: AsyncDisposableStack,
+  { daemon, image, logs }: { daemon: Daemon; image: string; logs: string },
+): Promise<Pod> {
   const { runtime } = daemon.client;
-  const sandboxConfig = podConfig({
-    metadata: { name: 'web' },
-    logDirectory: join(directory, 'logs'),
-  });
+  const sandboxConfig = podConfig({ metadata: { name: 'web' }, logDirectory: logs });
   const { podSandboxId } = await steps.run('RunPodSandbox', () =>
     runtime.runPodSandbox({ config: sandboxConfig }),
   );
@@ -57,9 +73,9 @@ async function main(): Promise<void> {
     await steps.always('StopPodSandbox', () => runtime.stopPodSandbox({ podSandboxId }));
     await steps.always('RemovePodSandbox', () => runtime.removePodSandbox({ podSandboxId }));
   });
-  // The image says what to run.
   const config = containerConfig(image, {
     metadata: { name: 'server' },
+    // The image says what to run.
     command: [],
     labels: sandboxConfig.labels,
   });
@@ -67,8 +83,12 @@ async function main(): Promise<void> {
     runtime.createContainer({ podSandboxId, config, sandboxConfig }),
   );
   await steps.run('StartContainer', () => runtime.startContainer({ containerId }));
+  return { podSandboxId, containerId };
+}
 
-  console.log('\nUse it\n');
+async function usePod(steps: Steps, daemon: Daemon, pod: Pod): Promise<void> {
+  const { podSandboxId, containerId } = pod;
+  const { runtime } = daemon.client;
   const { status } = await runtime.podSandboxStatus({ podSandboxId });
   const url = `http://${status?.network?.ip}:${PORT}/`;
   await steps.run(`fetch ${url}`, () => fetchPage(url), String);
@@ -78,10 +98,20 @@ async function main(): Promise<void> {
     () => runtime.execSync({ containerId, cmd: ['sh', '-c', 'uname -a; ps'] }),
     ({ stdout }) => stdout.toString(),
   );
-  const up = steps.sum('RunPodSandbox', 'CreateContainer', 'StartContainer');
-  console.log(`\nThe pod was up in ${up}.\n`);
-  if (options.keep) await stayUp(daemon.socket, containerId, steps.signal);
-  console.log('Clean up\n');
+}
+
+/** Removes what the embedded network keeps for the next pods, if it was not there before. */
+async function forgetNetwork(): Promise<() => Promise<void>> {
+  const hadBridge = networkInterfaces()[BRIDGE] !== undefined;
+  const hadLeases = existsSync(LEASES);
+  const tables = await outputOrNothing('nft', 'list', 'tables');
+  return async () => {
+    if (!hadBridge) await outputOrNothing('ip', 'link', 'delete', BRIDGE);
+    if (!hadLeases) await rm(LEASES, { recursive: true, force: true });
+    for (const table of TABLES) {
+      if (!tables.includes(`table ${table}`)) await outputOrNothing('nft', `delete table ${table}`);
+    }
+  };
 }
 
 /** The server listens a moment after its start. */

@@ -1,4 +1,6 @@
-import { pino } from 'pino';
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
 
 type LogMethod = 'debug' | 'info' | 'warn' | 'error';
 
@@ -21,6 +23,8 @@ export interface RootLogger extends Logger {
 
 /** Writes JSON lines to stderr, readable ones when stderr is a terminal. */
 export function createLogger(level: LogLevel): RootLogger {
+  // Not imported: CNI plugins run as programs load this folder too, at each call, and log nothing.
+  const { pino } = require('pino') as typeof import('pino');
   const options = {
     level,
     base: null,

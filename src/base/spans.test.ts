@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { onSpan, type SpanRecord, span } from './spans.ts';
+import { onSpan, type SpanRecord, span, traceContext } from './spans.ts';
 
 /** Runs `work` and answers the spans that ended meanwhile. */
 async function spansOf(work: () => Promise<unknown>): Promise<SpanRecord[]> {
@@ -44,4 +44,38 @@ test('a listener hears nothing after it was disposed', async () => {
   onSpan((each) => heard.push(each.name))[Symbol.dispose]();
   await span('x', {}, async () => {});
   expect(heard).toEqual([]);
+});
+
+test('spans reach OpenTelemetry when it is set up, and programs learn of them', async () => {
+  const { context, propagation, trace } = await import('@opentelemetry/api');
+  expect(traceContext()).toEqual({});
+  const ended: string[] = [];
+  trace.setGlobalTracerProvider({
+    getTracer: () => ({
+      startSpan: () => trace.wrapSpanContext({ traceId: 't', spanId: 's', traceFlags: 1 }),
+      startActiveSpan: (name: string, work: unknown) => {
+        const plain = trace.wrapSpanContext({ traceId: 't', spanId: 's', traceFlags: 1 });
+        const end = () => void ended.push(name);
+        return (work as (span: object) => never)(Object.assign(Object.create(plain), { end }));
+      },
+    }),
+  });
+  propagation.setGlobalPropagator({
+    inject: (_, carrier) => void Object.assign(carrier as object, { traceparent: '00-t-s-01' }),
+    extract: (active) => active,
+    fields: () => ['traceparent'],
+  });
+  try {
+    await span('cni.ADD', {}, async () => {
+      expect(traceContext()).toEqual({ TRACEPARENT: '00-t-s-01' });
+    });
+    await expect(
+      span('cni.DEL', {}, async () => {
+        throw new Error('it failed');
+      }),
+    ).rejects.toThrow('it failed');
+    expect(ended).toEqual(['cni.ADD', 'cni.DEL']);
+  } finally {
+    for (const part of [context, propagation, trace]) part.disable();
+  }
 });

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { context, trace as otel, propagation, SpanStatusCode } from '@opentelemetry/api';
+import { createRequire } from 'node:module';
 import { messageOf } from './errors.ts';
 
 export type Attributes = Record<string, string | number | boolean>;
@@ -26,8 +26,16 @@ type Listener = (span: SpanRecord) => void;
 
 const current = new AsyncLocalStorage<Span>();
 const listeners = new Set<Listener>();
-const tracer = otel.getTracer('keelson');
 let lastId = 0;
+
+/** Where every copy of the OpenTelemetry API keeps what was set up with it. */
+const OPEN_TELEMETRY = Symbol.for('opentelemetry.js.api.1');
+const require = createRequire(import.meta.url);
+
+/** The API if OpenTelemetry is set up. Loading it takes longer than a short program should. */
+function openTelemetry(): typeof import('@opentelemetry/api') | undefined {
+  return OPEN_TELEMETRY in globalThis ? require('@opentelemetry/api') : undefined;
+}
 
 /** Calls `listener` with each span as it ends, until the answer is disposed. */
 export function onSpan(listener: Listener): Disposable {
@@ -49,17 +57,14 @@ export function span<T>(
   const self: Span = { id: ++lastId, set: (more) => void Object.assign(gathered, more) };
   const startedAt = Date.now();
   const start = performance.now();
-  return tracer.startActiveSpan(name, async (exported) => {
+  return exporting(name, gathered, async () => {
     let failure: string | undefined;
     try {
       return await current.run(self, () => work(self));
     } catch (error) {
       failure = messageOf(error);
-      exported.setStatus({ code: SpanStatusCode.ERROR, message: failure });
       throw error;
     } finally {
-      exported.setAttributes(gathered);
-      exported.end();
       const record: SpanRecord = {
         id: self.id,
         parent,
@@ -74,13 +79,31 @@ export function span<T>(
   });
 }
 
+/** Reports the work to OpenTelemetry, with the attributes that it has when it ends. */
+function exporting<T>(name: string, attributes: Attributes, work: () => Promise<T>): Promise<T> {
+  const api = openTelemetry();
+  if (api === undefined) return work();
+  return api.trace.getTracer('keelson').startActiveSpan(name, async (exported) => {
+    try {
+      return await work();
+    } catch (error) {
+      exported.setStatus({ code: api.SpanStatusCode.ERROR, message: messageOf(error) });
+      throw error;
+    } finally {
+      exported.setAttributes(attributes);
+      exported.end();
+    }
+  });
+}
+
 /**
  * The current span for a program, as environment variables (TRACEPARENT, TRACESTATE,
  * BAGGAGE). Empty where no OpenTelemetry is set up.
  */
 export function traceContext(): Record<string, string> {
   const carrier: Record<string, string> = {};
-  propagation.inject(context.active(), carrier);
+  const api = openTelemetry();
+  api?.propagation.inject(api.context.active(), carrier);
   return Object.fromEntries(
     Object.entries(carrier).map(([name, value]) => [name.toUpperCase(), value]),
   );

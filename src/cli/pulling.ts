@@ -3,6 +3,7 @@ import {
   ImageServiceService,
   type PodSandboxConfig,
 } from '../gen/runtime/v1/api.ts';
+import { adminPullProgress } from './admin-client.ts';
 import type { Context } from './context.ts';
 import { imageSpec } from './lists.ts';
 import { withPullProgress } from './pull-progress.ts';
@@ -28,7 +29,8 @@ export async function pullImage(
     auth: options.auth,
     sandboxConfig: options.sandboxConfig,
   };
-  const { imageRef } = await withPullProgress(context.stderr, reference, context.pullProgress, () =>
+  const progress = context.pullProgress ?? adminPullProgress(cri);
+  const { imageRef } = await withPullProgress(context.stderr, reference, progress, () =>
     cri.call(ImageServiceService.pullImage, request, {
       action: `Cannot pull image "${reference}"`,
       timeout: options.timeout ?? Number.POSITIVE_INFINITY,

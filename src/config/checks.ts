@@ -7,7 +7,7 @@ type Origin = (path: readonly string[]) => string;
 export function checkWhole(config: Config, origin: Origin): string[] {
   return [
     ...checkRuntimes(config, origin),
-    ...checkTls(config.grpc.tls, ['grpc', 'tls'], origin),
+    ...checkMutualTls(config.grpc.tls, origin),
     ...checkTls(config.streaming.tls, ['streaming', 'tls'], origin),
     ...checkListeners(config, origin),
   ];
@@ -37,11 +37,21 @@ function checkTls(tls: TlsConfig, path: readonly string[], origin: Origin): stri
   return [`${origin([...path, given])}: ${path.join('.')}: cert and key go together`];
 }
 
+/** CRI speaks TLS only where clients show a certificate too. */
+function checkMutualTls(tls: TlsConfig, origin: Origin): string[] {
+  const given = Object.entries({ cert: tls.cert, key: tls.key, client_ca: tls.clientCa })
+    .filter(([, file]) => file !== undefined)
+    .map(([key]) => key);
+  const [first] = given;
+  if (first === undefined || given.length === 3) return [];
+  return [`${origin(['grpc', 'tls', first])}: grpc.tls: cert, key and client_ca go together`];
+}
+
 function checkListeners(config: Config, origin: Origin): string[] {
   const problems: string[] = [];
   const refuse = (key: string, uri: string, why: string) =>
     problems.push(`${origin(key.split('.'))}: ${key}: "${uri}" ${why}`);
-  const mutual = config.grpc.tls.cert !== undefined && config.grpc.tls.clientCa !== undefined;
+  const mutual = config.grpc.tls.clientCa !== undefined;
   const listeners: [key: string, uri: string][] = config.listen.map((uri) => ['listen', uri]);
   if (config.imageListen !== undefined) listeners.push(['image_listen', config.imageListen]);
   for (const [key, uri] of listeners) {

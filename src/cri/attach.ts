@@ -14,6 +14,7 @@ export const attach: UnaryHandler<AttachRequest, AttachResponse> = (
   if (tty !== container.config.tty) {
     throw invalid('tty', `the container has ${container.config.tty ? 'a' : 'no'} terminal`);
   }
+  if (stdin && !container.config.stdin) throw invalid('stdin', 'the container has no stdin');
   const url = streaming.attachUrl({ containerId: container.id, tty, stdin, stdout, stderr });
   return { url };
 };

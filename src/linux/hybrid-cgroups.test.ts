@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { cgroupLayout } from './cgroups.ts';
 import { withoutHybridCgroups } from './hybrid-cgroups.ts';
@@ -29,6 +29,16 @@ test.skipIf(mode !== 'hybrid')('a program sees v1 cgroups and no v2 tree', async
   expect(hidden.stdout.toString()).not.toContain('v2');
   const plain = await run('sh', ['-c', script]);
   expect(plain.stdout.toString()).toContain('v2');
+});
+
+test.skipIf(mode !== 'hybrid')('what a program makes there is gone with it', async () => {
+  const name = `keelson-test-${process.pid}`;
+  const place = `/sys/fs/cgroup/unified/${name}`;
+  const made = await run('mkdir', [place], { hideHybridCgroups: true });
+  expect(made.code).toBe(0);
+  const left = [place, `/sys/fs/cgroup/${name}`].filter((path) => existsSync(path));
+  for (const path of left) rmdirSync(path);
+  expect(left).toEqual([]);
 });
 
 test('the mounts of the host stay as they are', () => {

@@ -1,10 +1,11 @@
 import { openSync, readFileSync } from 'node:fs';
 import { raw, syscall } from './ffi.ts';
-import { bindMount, MS, mount, parseMountInfo } from './mounts.ts';
+import { MS, mount, parseMountInfo } from './mounts.ts';
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
 const CLONE_FS = 0x200;
 const CLONE_NEWNS = 0x20000;
+const HARMLESS = MS.NOSUID | MS.NODEV | MS.NOEXEC;
 
 /** On a host whose cgroups are v1 with a v2 tree beside them, where that tree is mounted. */
 const unifiedOfHybridHost = findUnified();
@@ -15,7 +16,7 @@ let home: number | undefined;
  * refuses to work where it is mounted beside v1 controllers.
  *
  * `launch` runs in a mount namespace copied from the host's this very moment, so that it
- * sees all mounts there are, in which another directory lies over the v2 tree. Only the
+ * sees all mounts there are, in which an empty directory lies over the v2 tree. Only the
  * calling thread moves, synchronously, for about 0.1 ms. Elsewhere than on a hybrid host
  * `launch` just runs.
  */
@@ -30,7 +31,8 @@ export function withoutHybridCgroups<T>(launch: () => T): T {
   syscall('unshare mount namespace', () => raw.unshare(CLONE_NEWNS));
   try {
     mount({ target: CGROUP_ROOT, flags: MS.REC | MS.PRIVATE });
-    bindMount(CGROUP_ROOT, unifiedOfHybridHost);
+    // Empty, and of this namespace alone: crun makes directories there that it never removes.
+    mount({ source: 'tmpfs', target: unifiedOfHybridHost, type: 'tmpfs', flags: HARMLESS });
     return launch();
   } finally {
     returnHome(fd);

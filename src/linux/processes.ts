@@ -23,6 +23,12 @@ export function processGroupOf(pid: number): number | undefined {
   return stat === undefined ? undefined : Number(fieldsAfterName(stat)[2]);
 }
 
+/** The process that started `pid`, or took it over; undefined if there is no such process. */
+export function parentOf(pid: number): number | undefined {
+  const stat = readStat(pid);
+  return stat === undefined ? undefined : Number(fieldsAfterName(stat)[1]);
+}
+
 function readStat(pid: number): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/stat`, 'latin1');

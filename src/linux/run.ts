@@ -6,7 +6,8 @@ export interface RunOptions {
   /** Aborting kills the program's whole process group with SIGKILL, unless `kill` does better. */
   signal?: AbortSignal;
   /**
-   * What aborting does first. A program that does not end within a second is killed anyway.
+   * What aborting does first, repeatedly. A program that does not end within a second is
+   * killed anyway.
    */
   kill?: () => void;
   input?: string | Uint8Array;
@@ -33,6 +34,7 @@ export interface RunResult extends Ending {
 const OUTPUT_LIMIT = 1024 * 1024;
 const DRAIN = 500;
 const KILL_PATIENCE = 1000;
+const KILL_INTERVAL = 20;
 
 /**
  * Runs a program to its end and answers how it ended and what it wrote. Only failing to
@@ -71,7 +73,10 @@ export async function run(
   }
 }
 
-/** Kills the program when the signal aborts, gently first if there is a way. */
+/**
+ * Kills the program when the signal aborts, gently first if there is a way: again and again,
+ * because what is to be killed may only be about to begin.
+ */
 export function killOnAbort(
   { child }: PipedProcess,
   signal: AbortSignal,
@@ -79,14 +84,21 @@ export function killOnAbort(
 ): Disposable {
   const kill = () => killGroup(child.pid);
   const onAbort = () => {
+    // Once it has ended, its number may be another's.
+    if (child.exitCode !== null || child.signalCode !== null) return;
     if (gently === undefined) {
       kill();
       return;
     }
     gently();
+    const again = setInterval(gently, KILL_INTERVAL);
     const timer = setTimeout(kill, KILL_PATIENCE);
-    child.once('exit', () => clearTimeout(timer));
+    child.once('exit', () => {
+      clearInterval(again);
+      clearTimeout(timer);
+    });
   };
+  if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   return { [Symbol.dispose]: () => signal.removeEventListener('abort', onAbort) };
 }

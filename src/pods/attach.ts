@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Duplex, Writable } from 'node:stream';
 import { abandonOn, NEVER } from '../base/index.ts';
 import { connectSeqpacket } from '../linux/index.ts';
 import { MONITOR_FILES } from '../oci/runtime/index.ts';
@@ -27,9 +28,13 @@ export async function attachContainer(
   using _socket = { [Symbol.dispose]: () => void socket.destroy() };
   if (config.tty) void resize(pods, bundle, io);
   if (config.stdin) io.stdin?.on('error', () => {}).pipe(socket);
-  for await (const packet of withAbort(socket, signal)) await deliver(packet, io);
+  else io.stdin?.resume();
+  await copyOut(socket, io, signal);
   signal.throwIfAborted();
-  if (isLive(pods.containers.get(id))) await abandonOn(signal, pods.exits.wait(id, NEVER));
+  const container = pods.containers.find(id);
+  if (container !== undefined && isLive(container)) {
+    await abandonOn(signal, pods.exits.wait(id, NEVER));
+  }
   const ended = pods.containers.find(id);
   return ended?.state.phase === 'exited' ? { code: ended.state.exitCode } : undefined;
 }
@@ -38,25 +43,25 @@ async function resize(pods: Pods, bundle: string, io: CommandIo): Promise<void> 
   for await (const size of io.resizes) await pods.conmon.resize(bundle, size).catch(() => {});
 }
 
-/** Waits while the client does not take more. */
-async function deliver(packet: Buffer, io: CommandIo): Promise<void> {
-  const stream = packet[0] === STDERR ? io.stderr : io.stdout;
-  if (stream === undefined || stream.destroyed) return;
-  await new Promise<void>((resolve) => stream.write(packet.subarray(1), () => resolve()));
-}
-
-/** The packets until the monitor closes the socket or the signal aborts. */
-async function* withAbort(
-  socket: AsyncIterable<Buffer> & { destroy(): unknown },
-  signal: AbortSignal,
-): AsyncGenerator<Buffer> {
+/** Hands packets on until the monitor closes the socket or the signal aborts. */
+async function copyOut(socket: Duplex, io: CommandIo, signal: AbortSignal): Promise<void> {
   const onAbort = () => void socket.destroy();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    yield* socket;
+    for await (const packet of socket as AsyncIterable<Buffer>) {
+      await write(packet[0] === STDERR ? io.stderr : io.stdout, packet.subarray(1));
+    }
   } catch {
     // Destroyed, or the monitor has gone: either way there is nothing more.
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
+}
+
+/** Waits while the client does not take more. */
+async function write(stream: Writable | undefined, bytes: Buffer): Promise<void> {
+  if (stream === undefined || stream.destroyed) return;
+  await new Promise<void>((resolve) => {
+    if (stream.write(bytes, () => resolve())) resolve();
+  });
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { during, KeelsonError } from '../base/index.ts';
+import { KeelsonError } from '../base/index.ts';
 import {
   buildRuntimeConfig,
   type ContainerSpecRequest,
@@ -139,7 +139,10 @@ async function seccompFor(profile: SecurityProfile): Promise<'default' | Seccomp
   try {
     return JSON.parse(await readFile(profile.reference, 'utf8')) as Seccomp;
   } catch (error) {
-    throw during(action, error, 'a profile is a JSON file on this node, as in the OCI spec');
+    throw new KeelsonError('INVALID_ARGUMENT', action, {
+      cause: error,
+      hint: 'a profile is a JSON file on this node, as in the OCI spec',
+    });
   }
 }
 

@@ -42,6 +42,7 @@ async function create(
   signal: AbortSignal,
 ): Promise<string> {
   const sandbox = readySandbox(pods, sandboxId);
+  refusePrivilege(sandbox, config);
   const image = findImage(pods, config.image.image);
   const intent = intentOf(pods, { sandbox, config, image });
   const { id } = intent;
@@ -87,6 +88,14 @@ function readySandbox(pods: Pods, id: string): SandboxRecord {
   const sandbox = pods.sandboxes.get(id);
   if (sandbox.state.phase === 'ready') return sandbox;
   throw new KeelsonError('FAILED_PRECONDITION', `Pod sandbox "${id}" is not ready`);
+}
+
+/** Whoever lets a pod be privileged decides so when the pod is made. */
+function refusePrivilege(sandbox: SandboxRecord, { security }: ContainerConfig): void {
+  if (!security.privileged || sandbox.config.privileged) return;
+  throw new KeelsonError('INVALID_ARGUMENT', 'Cannot give a container all privileges', {
+    reason: `pod sandbox "${sandbox.id}" is not privileged`,
+  });
 }
 
 function findImage(pods: Pods, name: string): ImageRecord {

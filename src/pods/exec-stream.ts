@@ -1,15 +1,17 @@
-import { type Readable, Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { span } from '../base/index.ts';
 import {
   ConsoleSocket,
-  drained,
   exitOf,
+  killGroup,
   killOnAbort,
+  type PipedProcess,
   type Pty,
   startPiped,
   type TerminalSize,
 } from '../linux/index.ts';
+import { CommandOutput } from './command-output.ts';
 import { type PreparedExec, prepareExec } from './exec-command.ts';
 import type { Pods } from './pods.ts';
 
@@ -28,8 +30,12 @@ export interface ExecStreamRequest {
   tty: boolean;
 }
 
-/** A program left in the background may hold the streams: how long to wait for more from it. */
+/** A program left in the background may hold the streams: milliseconds to wait for more from it. */
 const IDLE = 500;
+/** The terminal of a command that has ended already may still have to be taken in: milliseconds. */
+const HANDOVER = 200;
+/** The exit code when the runtime itself was killed. */
+const KILLED = 255;
 
 /**
  * Runs a command in a running container with its streams joined to the client's, and
@@ -54,25 +60,23 @@ export async function execStream(
 }
 
 async function withPipes(exec: PreparedExec, io: CommandIo, signal: AbortSignal): Promise<number> {
-  const running = startPiped(exec.command.program, exec.command.args, {
+  const running = startRuntime(exec, {
     stdin: io.stdin !== undefined,
     stdout: io.stdout !== undefined,
     stderr: io.stderr !== undefined,
-    hideHybridCgroups: exec.command.hideHybridCgroups,
   });
   const ended = exitOf(running.child, exec.command.program);
   using _kill = killOnAbort(running, signal, exec.kill);
   feed(io.stdin, running.stdin);
   const outputs = [
-    forward(running.stdout, io.stdout, signal),
-    forward(running.stderr, io.stderr, signal),
+    ...(running.stdout ? [new CommandOutput(running.stdout, io.stdout, signal)] : []),
+    ...(running.stderr ? [new CommandOutput(running.stderr, io.stderr, signal)] : []),
   ];
   const { code } = await ended;
   running.stdin?.destroy();
-  await drained([running.stdout, running.stderr], IDLE);
-  await Promise.all(outputs);
+  await Promise.all(outputs.map((output) => output.drained(IDLE)));
   signal.throwIfAborted();
-  return code ?? 255;
+  return code ?? KILLED;
 }
 
 async function withTerminal(
@@ -81,29 +85,50 @@ async function withTerminal(
   signal: AbortSignal,
 ): Promise<number> {
   await using socket = await ConsoleSocket.listen(exec.consolePath ?? '');
-  const running = startPiped(exec.command.program, exec.command.args, {
-    stdin: false,
-    stdout: false,
-    stderr: false,
-    hideHybridCgroups: exec.command.hideHybridCgroups,
-  });
-  const failed = new AbortController();
-  const ended = exitOf(running.child, exec.command.program).finally(() => failed.abort());
+  const running = startRuntime(exec, { stdin: false, stdout: false, stderr: false });
+  const ended = exitOf(running.child, exec.command.program);
   using _kill = killOnAbort(running, signal, exec.kill);
-  const received = AbortSignal.any([signal, failed.signal]);
-  const pty = await socket.receive(received).catch(() => undefined);
+  const pty = await terminalOf(running, socket, signal);
   if (pty === undefined) {
+    const { code } = await ended;
     signal.throwIfAborted();
-    return (await ended).code ?? 255;
+    return code ?? KILLED;
   }
   using terminal = pty;
   void resize(terminal, io.resizes);
   feed(io.stdin, terminal.stream);
-  const output = forward(terminal.stream, io.stdout, signal);
+  const output = new CommandOutput(terminal.stream, io.stdout, signal);
   const { code } = await ended;
-  await Promise.race([output, idle(terminal.stream)]);
+  await output.drained(IDLE);
   signal.throwIfAborted();
-  return code ?? 255;
+  return code ?? KILLED;
+}
+
+function startRuntime(
+  { command }: PreparedExec,
+  streams: { stdin: boolean; stdout: boolean; stderr: boolean },
+): PipedProcess {
+  const { program, args, hideHybridCgroups } = command;
+  return startPiped(program, args, { ...streams, hideHybridCgroups });
+}
+
+/** The command's terminal; undefined when the runtime ended without one, or the signal aborted. */
+async function terminalOf(
+  { child }: PipedProcess,
+  socket: ConsoleSocket,
+  signal: AbortSignal,
+): Promise<Pty | undefined> {
+  const given = new AbortController();
+  const giveUp = () => void setTimeout(() => given.abort(), HANDOVER);
+  child.once('exit', giveUp);
+  child.once('error', giveUp);
+  try {
+    return await socket.receive(AbortSignal.any([signal, given.signal]));
+  } catch {
+    // What is no terminal leaves a command that nobody hears.
+    if (!signal.aborted && !given.signal.aborted) killGroup(child.pid);
+    return undefined;
+  }
 }
 
 /** Hands on what the client sends. Either side may break off: the command's end decides. */
@@ -112,32 +137,10 @@ function feed(from: Readable | undefined, to: Writable | undefined): void {
   pipeline(from, to).catch(() => {});
 }
 
-/** Hands on output to its end; without a taker it is read and dropped. */
-async function forward(
-  from: Readable | undefined,
-  to: Writable | undefined,
-  signal: AbortSignal,
-): Promise<void> {
-  if (from === undefined) return;
-  const sink = to ?? new Writable({ write: (_chunk, _encoding, done) => done() });
-  try {
-    await pipeline(from, sink, { signal, end: false });
-  } catch {
-    // The client has left, or the stream was given up after the command's end.
-  }
-}
-
 async function resize(terminal: Pty, sizes: AsyncIterable<TerminalSize>): Promise<void> {
-  for await (const size of sizes) terminal.resize(size);
-}
-
-/** Resolves when a terminal has brought nothing for a while. */
-function idle(stream: Readable): Promise<void> {
-  return new Promise((resolve) => {
-    let timer = setTimeout(resolve, IDLE);
-    stream.on('data', () => {
-      clearTimeout(timer);
-      timer = setTimeout(resolve, IDLE);
-    });
-  });
+  try {
+    for await (const size of sizes) terminal.resize(size);
+  } catch {
+    // The terminal is at its end, or has no size.
+  }
 }

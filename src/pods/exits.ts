@@ -62,8 +62,12 @@ export class Exits implements Disposable {
     this.#waiting.delete(id);
   }
 
+  /** Deletes what the monitor of a container wrote, which must have ended or been killed. */
   async forget(id: string): Promise<void> {
-    await rm(join(this.directory, id), { force: true });
+    const names = (await ifExists(readdir(this.directory))) ?? [];
+    // Killed while it wrote, it leaves a file `<id>.XXXXXX` that it would have renamed.
+    const own = names.filter((name) => name === id || name.startsWith(`${id}.`));
+    await Promise.all(own.map((name) => rm(join(this.directory, name), { force: true })));
     this.announce(id);
   }
 

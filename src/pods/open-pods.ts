@@ -21,6 +21,7 @@ import { RecordStore } from './record-store.ts';
 import { type ContainerRecord, containerName, type SandboxRecord, sandboxName } from './records.ts';
 import { recoverPods } from './recovery.ts';
 import type { Runtimes } from './runtimes.ts';
+import { endStaleExecs } from './stale-execs.ts';
 import { discardOtherBoot } from './stale-state.ts';
 
 export interface PodsOptions {
@@ -64,6 +65,7 @@ export async function openPods(options: PodsOptions): Promise<Pods & Disposable>
   await pods.sandboxes.load(join(state, 'unreadable'), logger);
   await pods.containers.load(join(state, 'unreadable'), logger);
   await exits.start((id, exit) => recordExit(pods, id, exit));
+  await endStaleExecs(join(state, 'exec'));
   await recoverPods(pods);
   const watch = watchForLostExits(pods);
   return {

@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { KeelsonError } from '../base/index.ts';
+import { KeelsonError, splice } from '../base/index.ts';
 import { connectLoopback } from '../linux/index.ts';
 import type { Pods } from './pods.ts';
 
@@ -22,12 +21,5 @@ export async function forwardPort(
     });
   }
   const connection = await connectLoopback(sandbox.namespaces.net, port, signal);
-  try {
-    await Promise.all([
-      pipeline(stream, connection, { signal }),
-      pipeline(connection, stream, { signal }),
-    ]);
-  } finally {
-    connection.destroy();
-  }
+  await splice(stream, connection, signal);
 }

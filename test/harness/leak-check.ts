@@ -25,8 +25,10 @@ export async function setup(): Promise<() => Promise<void>> {
 }
 
 async function leaks(before: ReadonlySet<string>): Promise<string[]> {
-  const after = await takeSnapshot();
-  return [...[...after].filter((thing) => !before.has(thing)), ...(await leakedProcesses())];
+  const after = [...(await takeSnapshot())].filter((thing) => !before.has(thing)).sort();
+  // Of a tree of cgroups or files its top says enough.
+  const tops = after.filter((thing) => !after.some((other) => thing.startsWith(`${other}/`)));
+  return [...tops, ...(await leakedProcesses())];
 }
 
 async function leakedProcesses(): Promise<string[]> {

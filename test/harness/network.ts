@@ -60,7 +60,7 @@ export async function createNetwork(confDir: string, dataDir: string): Promise<T
     gateway,
     conflist,
     leftovers: () => leftovers({ name, bridge, dataDir }),
-    remove: () => remove({ name, bridge }),
+    remove: () => remove({ name, bridge, subnet }),
   };
 }
 
@@ -84,6 +84,7 @@ async function leftovers({ name, bridge, dataDir }: Owned & { dataDir: string })
   const found: string[] = [];
   for (const port of await portsOf(bridge)) found.push(`interface ${port} on bridge ${bridge}`);
   for (const rule of await rulesOf(name)) found.push(`iptables rule ${rule}`);
+  for (const line of await nftablesOf(name)) found.push(`nftables ${line}`);
   const leases = await readdir(join(dataDir, name)).catch(() => []);
   for (const lease of leases) {
     if (/^[0-9]+\./.test(lease)) found.push(`address ${lease} of network ${name}`);
@@ -91,7 +92,7 @@ async function leftovers({ name, bridge, dataDir }: Owned & { dataDir: string })
   return found;
 }
 
-async function remove({ name, bridge }: Owned): Promise<void> {
+async function remove({ name, bridge, subnet }: Owned & { subnet: string }): Promise<void> {
   for (const port of await portsOf(bridge)) await outputOrNothing('ip', 'link', 'delete', port);
   await outputOrNothing('ip', 'link', 'delete', bridge);
   const chains = new Set<string>();
@@ -104,6 +105,9 @@ async function remove({ name, bridge }: Owned): Promise<void> {
     await outputOrNothing('iptables', '-t', 'nat', '-F', chain);
     await outputOrNothing('iptables', '-t', 'nat', '-X', chain);
   }
+  // The built-in plugins keep a chain for each network that they have seen.
+  await outputOrNothing('nft', `delete chain inet keelson_masquerade outside_${subnet}`);
+  await outputOrNothing('nft', `delete chain ip keelson_hostport inside_${subnet}`);
 }
 
 async function portsOf(bridge: string): Promise<string[]> {
@@ -122,6 +126,14 @@ async function portsOf(bridge: string): Promise<string[]> {
 async function rulesOf(network: string): Promise<string[]> {
   const rules = await output('iptables-save', '-t', 'nat').catch(() => '');
   return rules.split('\n').filter((rule) => rule.startsWith('-A') && rule.includes(network));
+}
+
+/** The same for nftables, where the name is in the comments of rules and elements. */
+async function nftablesOf(network: string): Promise<string[]> {
+  const ruleset = await outputOrNothing('nft', 'list', 'ruleset');
+  const lines = ruleset.split(/[\n,]/).map((line) => line.trim());
+  // What iptables wrote is looked at on its own.
+  return lines.filter((line) => line.includes(` ${network} `) && !line.startsWith('# '));
 }
 
 /** Splits a line of iptables-save, where words may be quoted. */

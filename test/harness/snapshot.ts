@@ -95,30 +95,41 @@ async function routesAndRules(): Promise<string[]> {
 
 /** Rules of nftables but for those that iptables wrote, which are looked at on their own. */
 async function nftables(): Promise<string[]> {
-  const text = await outputOrNothing('nft', '-j', 'list', 'ruleset');
-  if (text === '') return [];
-  const { nftables: objects } = JSON.parse(text) as { nftables: Record<string, NftObject>[] };
+  const ruleset = await outputOrNothing('nft', '-j', 'list', 'ruleset');
+  if (ruleset === '') return [];
+  const { nftables: objects } = JSON.parse(ruleset) as { nftables: Record<string, NftObject>[] };
   return objects.flatMap((object) => {
     const [entry] = Object.entries(object);
     if (entry === undefined || entry[0] === 'metainfo') return [];
-    const [kind, { family = '', table, name = '' }] = entry;
-    const inTable = table ?? name;
-    if (/^ip6?$/.test(family) && IPTABLES_TABLES.has(inTable)) return [];
-    const text = kind === 'rule' ? JSON.stringify(withoutCounters(entry[1])) : name;
-    return [`nftables ${kind} in ${family} ${inTable}: ${text}`];
+    const [kind, { family = '', table, chain, name = '', elem }] = entry;
+    const where = `${family} ${table ?? name}`;
+    if (IPTABLES_TABLES.test(where)) return [];
+    if (OWN_TABLES.test(where) && (LASTING_PARTS.has(kind) || LASTING_CHAINS.has(chain ?? name))) {
+      return (elem ?? []).map((element) => `nftables element in ${where}: ${text(element)}`);
+    }
+    const what = kind === 'rule' || elem !== undefined ? text(entry[1]) : name;
+    return [`nftables ${kind} in ${where}: ${what}`];
   });
 }
 
 interface NftObject {
   family?: string;
   table?: string;
+  chain?: string;
   name?: string;
+  elem?: unknown[];
 }
 
-const IPTABLES_TABLES = new Set(['filter', 'nat', 'mangle', 'raw', 'security']);
+const IPTABLES_TABLES = /^ip6? (filter|nat|mangle|raw|security)$/;
 
-function withoutCounters(rule: NftObject): unknown {
-  return JSON.parse(JSON.stringify(rule), (key, value: unknown) =>
+/** The built-in plugins set their tables up once for the host; pods are elements of the maps. */
+const OWN_TABLES = /^(inet keelson_masquerade|ip6? keelson_hostport)$/;
+const LASTING_PARTS = new Set(['table', 'map']);
+const LASTING_CHAINS = new Set(['prerouting', 'output', 'postrouting', 'hostports']);
+
+/** Without what changes by itself. */
+function text(object: unknown): string {
+  return JSON.stringify(object, (key, value: unknown) =>
     key === 'counter' || key === 'handle' ? undefined : value,
   );
 }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { lstatSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mount, unmount } from '../../src/linux/index.ts';
@@ -43,13 +42,16 @@ export async function unpackArchive(
   });
 }
 
-/** Unpacks layers, base first, and completes each with those below it. Answers their directories, base first. */
+/** Unpacks layers, base first, and completes each with those below it. Answers the directories of those that show, base first. */
 export async function unpackStack(archives: readonly Buffer[], root: string): Promise<string[]> {
   const directories: string[] = [];
   for (const [index, archive] of archives.entries()) {
     const directory = join(root, `layer${index}`);
-    const { implied, foreignLinks } = await unpackArchive(archive, directory);
-    settleLayer({ directory, implied, foreignLinks, below: directories.toReversed() });
+    const unpacked = await unpackArchive(archive, directory);
+    const { implied, foreignLinks, whiteouts } = unpacked;
+    const below = directories.toReversed();
+    const settled = settleLayer({ directory, implied, foreignLinks, whiteouts, below });
+    if (unpacked.opaqueRoot || settled.opaqueRoot) directories.length = 0;
     directories.push(directory);
   }
   return directories;

@@ -5,12 +5,19 @@ import type { TarFixtureEntry } from '../fixtures/tar.ts';
  * Changesets"), written as plainly as can be: trees of objects, no overlayfs, no disk.
  */
 export type ModelNode =
-  | { kind: 'directory'; mode: number; owner: string; children: Map<string, ModelNode>; fresh: boolean }
+  | {
+      kind: 'directory';
+      mode: number;
+      owner: string;
+      children: Map<string, ModelNode>;
+      fresh: boolean;
+    }
   | { kind: 'file'; text: string; fresh: boolean }
   | { kind: 'link'; target: string; owner: string; fresh: boolean };
 
 type Directory = Extract<ModelNode, { kind: 'directory' }>;
 
+/** An entry that no tool writes, or that cannot be applied. */
 export class ImpossibleEntry extends Error {}
 
 const newDirectory = (mode = 0o755, owner = '0:0'): Directory => ({
@@ -65,29 +72,42 @@ function applyEntry(root: Directory, entry: TarFixtureEntry): void {
     return;
   }
   if (name.startsWith('.wh.')) {
+    if (hasFresh(parent.children.get(name.slice(4)))) throw new ImpossibleEntry();
     parent.children.delete(name.slice(4));
     return;
   }
   const owner = `${entry.uid ?? 0}:${entry.gid ?? 0}`;
   const mode = entry.mode ?? 0o644;
   const there = parent.children.get(name);
+  // Twice the same path in one layer, perhaps by way of a link: nothing says what that means.
+  const again = entry.type === 'directory' && there?.kind === 'directory';
+  if (hasFresh(there) && !again) throw new ImpossibleEntry();
   if (entry.type === 'directory') {
     if (there?.kind === 'directory') Object.assign(there, { mode, owner, fresh: true });
     else parent.children.set(name, newDirectory(mode, owner));
   } else if (entry.type === 'symlink') {
     parent.children.set(name, { kind: 'link', target: String(entry.target), owner, fresh: true });
   } else if (entry.type === 'link') {
+    parent.children.delete(name);
     const target = lookUp(root, String(entry.target));
-    if (target === undefined || target.kind === 'directory' || target === there) {
-      throw new ImpossibleEntry();
-    }
+    if (target === undefined || target.kind === 'directory') throw new ImpossibleEntry();
     parent.children.set(name, { ...target, fresh: true });
   } else if (entry.type === 'fifo') {
-    parent.children.set(name, { kind: 'file', text: `fifo ${mode.toString(8)} ${owner}`, fresh: true });
+    parent.children.set(name, {
+      kind: 'file',
+      text: `fifo ${mode.toString(8)} ${owner}`,
+      fresh: true,
+    });
   } else {
     const text = `file ${mode.toString(8)} ${owner} ${entry.content ?? ''}`;
     parent.children.set(name, { kind: 'file', text, fresh: true });
   }
+}
+
+/** Whether this layer has made something here or below already. */
+function hasFresh(node: ModelNode | undefined): boolean {
+  if (node === undefined) return false;
+  return node.fresh || (node.kind === 'directory' && [...node.children.values()].some(hasFresh));
 }
 
 function lookUp(root: Directory, path: string): ModelNode | undefined {

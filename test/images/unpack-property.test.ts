@@ -29,23 +29,50 @@ const mode = fc.constantFrom(0o644, 0o755, 0o700, 0o4755, 0o1777);
 const id = fc.constantFrom(0, 1000, 65534);
 
 const entry: fc.Arbitrary<TarFixtureEntry> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ path, type: fc.constant('file' as const), mode, uid: id, gid: id, content: fc.constantFrom('', 'x', 'yy') }) },
-  { weight: 3, arbitrary: fc.record({ path, type: fc.constant('directory' as const), mode, uid: id, gid: id }) },
-  { weight: 2, arbitrary: fc.record({ path, type: fc.constant('symlink' as const), target, uid: id, gid: id }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      path,
+      type: fc.constant('file' as const),
+      mode,
+      uid: id,
+      gid: id,
+      content: fc.constantFrom('', 'x', 'yy'),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ path, type: fc.constant('directory' as const), mode, uid: id, gid: id }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ path, type: fc.constant('symlink' as const), target, uid: id, gid: id }),
+  },
   { weight: 1, arbitrary: fc.record({ path, type: fc.constant('link' as const), target: path }) },
-  { weight: 1, arbitrary: fc.record({ path, type: fc.constant('fifo' as const), mode, uid: id, gid: id }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ path, type: fc.constant('fifo' as const), mode, uid: id, gid: id }),
+  },
 );
-const whiteout = path.map((to): TarFixtureEntry => ({ path: to.replace(/[^/]*$/, '.wh.$&') }));
-const opaque = path.map((to): TarFixtureEntry => ({ path: `${to}/.wh..wh..opq` }));
+/** Deletions of names, and of all in a directory; none in what another deletes. */
+const deletions = fc
+  .uniqueArray(fc.record({ of: path, all: fc.boolean() }), {
+    maxLength: 2,
+    comparator: (a, b) => `${a.of}/`.startsWith(`${b.of}/`) || `${b.of}/`.startsWith(`${a.of}/`),
+  })
+  .map((list) =>
+    list.map(
+      ({ of, all }): TarFixtureEntry => ({
+        path: all ? `${of}/.wh..wh..opq` : of.replace(/[^/]*$/, '.wh.$&'),
+      }),
+    ),
+  );
 
 /** A layer as tools write it: deletions first, each path once, directories before what is in them. */
 const layer = fc
-  .tuple(
-    fc.array(fc.oneof({ weight: 3, arbitrary: whiteout }, { weight: 1, arbitrary: opaque }), { maxLength: 2 }),
-    fc.uniqueArray(entry, { maxLength: 6, selector: ({ path: to }) => String(to) }),
-  )
-  .map(([deletions, entries]) => [
-    ...deletions,
+  .tuple(deletions, fc.uniqueArray(entry, { maxLength: 6, selector: ({ path: to }) => String(to) }))
+  .map(([deleted, entries]) => [
+    ...deleted,
     ...entries.sort((a, b) => rank(a) - rank(b) || (String(a.path) < String(b.path) ? -1 : 1)),
   ]);
 
@@ -64,7 +91,10 @@ test('layers, unpacked one by one and stacked by the kernel, show what applying 
       fc.pre(expected !== undefined);
       const here = join(root, String(run++));
       mkdirSync(here);
-      const directories = await unpackStack(layers.map((entries) => tar(entries)), here);
+      const directories = await unpackStack(
+        layers.map((entries) => tar(entries)),
+        here,
+      );
       const shown = await withOverlay(directories, here, describeTree);
       expect(shown).toEqual(expected);
       rmSync(here, { recursive: true });
@@ -84,14 +114,32 @@ function modelOf(layers: TarFixtureEntry[][]): Record<string, string> | undefine
 
 const wildName = fc.oneof(
   name,
-  fc.constantFrom('.', '..', '', '.wh.a', '.wh..wh..opq', '.wh.', '.wh..wh.plnk', '\xff\xfe', 'x'.repeat(300)),
+  fc.constantFrom(
+    '.',
+    '..',
+    '',
+    '.wh.a',
+    '.wh..wh..opq',
+    '.wh.',
+    '.wh..wh.plnk',
+    '\xff\xfe',
+    'x'.repeat(300),
+  ),
 );
 const wildPath = fc.array(wildName, { maxLength: 5 }).map((names) => names.join('/'));
 const wildEntry: fc.Arbitrary<TarFixtureEntry> = fc.record(
   {
-    path: fc.oneof(wildPath, wildPath.map((to) => `/${to}`), wildPath.map((to) => `../../${to}`)),
+    path: fc.oneof(
+      wildPath,
+      wildPath.map((to) => `/${to}`),
+      wildPath.map((to) => `../../${to}`),
+    ),
     type: fc.constantFrom('file', 'link', 'symlink', 'directory', 'fifo', 'character'),
-    target: fc.oneof(target, wildPath, fc.constantFrom('../../../outside', '/../outside/secret', '../outside/secret')),
+    target: fc.oneof(
+      target,
+      wildPath,
+      fc.constantFrom('../../../outside', '/../outside/secret', '../outside/secret'),
+    ),
     content: fc.constantFrom('', 'evil'),
     mode,
   },

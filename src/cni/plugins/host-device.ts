@@ -1,6 +1,6 @@
 import { readdir, readlink } from 'node:fs/promises';
 import { basename, join, normalize } from 'node:path';
-import { errnoOf, ifExists } from '../../base/index.ts';
+import { ifExists } from '../../base/index.ts';
 import { changeLink, formatMac, type Link, NetworkNamespace, parseMac } from '../../linux/index.ts';
 import {
   CNI_ERROR,
@@ -190,18 +190,17 @@ async function moveOut(
       `Interface "${ifname}" does not say its name on the host`,
     );
   }
-  await pod.change(changeLink(link.index, { up: false }));
-  try {
-    await pod.change(changeLink(link.index, { namespace: host.fd, name, alias: '' }));
-  } catch (error) {
-    // It stays usable, and DEL may be tried again.
-    await pod.change(changeLink(link.index, { up: link.up })).catch(() => {});
-    if (errnoOf(error) !== 'EEXIST') throw error;
+  // The kernel moves it all the same, and then cannot rename it.
+  if ((await host.findLink(name)) !== undefined) {
     throw new CniError(
       CNI_ERROR.INTERNAL,
       `Cannot move "${ifname}" back: the host has another "${name}"`,
     );
   }
+  await pod.change(
+    changeLink(link.index, { up: false }),
+    changeLink(link.index, { namespace: host.fd, name, alias: '' }),
+  );
 }
 
 function resultOf(call: PluginCall, link: Link | undefined, addresses: CniResult): CniResult {

@@ -1,7 +1,6 @@
-import { type Cidr, type Ip, isV4 } from '../../base/index.ts';
+import { type Cidr, containsIp, type Ip, isV4 } from '../../base/index.ts';
 import {
   AF,
-  addRoute,
   addRule,
   deleteRoute,
   deleteRule,
@@ -44,9 +43,9 @@ export function sbr(): Plugin {
       if (ips.length === 0)
         throw invalidConfig(`no IP addresses supplied on interface "${call.ifname}"`);
       using pod = openPod(call);
-      const table = config.table ?? (await freeTable(pod));
-      await pod.change(...ips.map((ip) => addRule({ source: hostOf(ip), table })));
-      if (config.table === undefined) await moveRoutes({ pod, call, config, ips, table });
+      const { table } = config;
+      if (table === undefined) await moveRoutes({ pod, call, config, ips });
+      else await pod.change(...ips.map((ip) => addRule({ source: hostOf(ip), table })));
       return result;
     },
 
@@ -98,16 +97,18 @@ function readSbrConfig(call: PluginCall): SbrConfig {
   };
 }
 
-/** The first table that no rule leads to and no route is in. */
-async function freeTable(pod: NetworkNamespace): Promise<number> {
+/** As many tables that no rule leads to and no route is in. */
+async function freeTables(pod: NetworkNamespace, count: number): Promise<number[]> {
   const taken = new Set<number | undefined>();
   for (const family of [AF.INET, AF.INET6]) {
     for (const { table } of await pod.rules(family)) taken.add(table);
     for (const { table } of await pod.routes(family)) taken.add(table);
   }
-  let table = FIRST_TABLE;
-  while (taken.has(table)) table++;
-  return table;
+  const free: number[] = [];
+  for (let table = FIRST_TABLE; free.length < count; table++) {
+    if (!taken.has(table)) free.push(table);
+  }
+  return free;
 }
 
 interface Move {
@@ -115,24 +116,39 @@ interface Move {
   readonly call: PluginCall;
   readonly config: SbrConfig;
   readonly ips: readonly CniIp[];
-  readonly table: number;
 }
 
-/** Gives the table the routes of the interface, which go from the main table, and a default route. */
-async function moveRoutes({ pod, call, config, ips, table }: Move): Promise<void> {
+/**
+ * Gives each address a table with the routes of the interface that are its, and a default
+ * route. The main table has them no more.
+ */
+async function moveRoutes({ pod, call, config, ips }: Move): Promise<void> {
   const { index } = await pod.link(call.ifname);
   const all = [...(await pod.routes(AF.INET)), ...(await pod.routes(AF.INET6))];
-  const moved = all.filter((route) => route.link === index && route.table === ROUTE_TABLE.MAIN);
+  const own = all.filter((route) => route.link === index && route.table === ROUTE_TABLE.MAIN);
   // Routes without gateway first: gateways are reached by them.
-  const ordered = moved.toSorted(
-    (a, b) => Number(a.gateway !== undefined) - Number(b.gateway !== undefined),
-  );
-  const defaults = ips.flatMap((ip) => defaultRoute(ip, config, { link: index, table }));
-  await pod.change(
-    ...moved.toReversed().map((route) => ({ ...deleteRoute(route), tolerate: ['ESRCH'] })),
-    ...ordered.map((route) => replaceRoute({ ...withSource(route, ips, config), table })),
-    ...defaults.map((route) => ({ ...addRoute(route), tolerate: ['EEXIST'] })),
-  );
+  const direct = own.filter(({ gateway }) => gateway === undefined);
+  const ordered = [...direct, ...own.filter(({ gateway }) => gateway !== undefined)];
+  const tables = await freeTables(pod, ips.length);
+  const requests = ips.flatMap((ip, i) => {
+    const table = tables[i] ?? FIRST_TABLE;
+    return [
+      addRule({ source: hostOf(ip), table }),
+      ...ordered
+        .filter((route) => isRouteOf(cidrOf(ip.address), route))
+        .map((route) => replaceRoute({ ...withSource(route, ip, config), table })),
+      ...defaultRoute(ip, config, { link: index, table }).map(replaceRoute),
+    ];
+  });
+  const leftovers = ordered.toReversed().map(deleteRoute);
+  await pod.change(...requests, ...leftovers.map((one) => ({ ...one, tolerate: ['ESRCH'] })));
+}
+
+/** A route is an address's by its source or gateway; one that has neither is everybody's. */
+function isRouteOf(cidr: Cidr, { destination, source, gateway }: Route): boolean {
+  if (destination.ip.length !== cidr.ip.length) return false;
+  if (source === undefined && gateway === undefined) return true;
+  return [source, gateway].some((ip) => ip !== undefined && containsIp(cidr, ip));
 }
 
 function defaultRoute(
@@ -150,11 +166,9 @@ function defaultRoute(
 }
 
 /** With `addSourceHints`, routes name the address that their packets come from. */
-function withSource(route: Route, ips: readonly CniIp[], config: SbrConfig): Route {
+function withSource(route: Route, ip: CniIp, config: SbrConfig): Route {
   if (!config.addSourceHints || route.source !== undefined) return route;
-  const size = route.destination.ip.length;
-  const source = ips.map((ip) => cidrOf(ip.address).ip).find((ip) => ip.length === size);
-  return source === undefined ? route : { ...route, source };
+  return { ...route, source: cidrOf(ip.address).ip };
 }
 
 function hostOf(ip: CniIp): Cidr {

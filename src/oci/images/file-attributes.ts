@@ -10,6 +10,7 @@ type Xattrs = readonly [name: string, value: Buffer][];
 
 /** Overlayfs's own attributes: in a layer they would lead it astray. */
 const OVERLAY_PREFIXES = ['trusted.overlay.', 'user.overlay.'];
+export const OPAQUE_XATTR = 'trusted.overlay.opaque';
 const MAX_ID = 0xfffffffe;
 
 /** Gives an open, newly made file its owner. It belongs to root until then. */
@@ -59,6 +60,11 @@ export function setXattrs(path: SystemPath, xattrs: Xattrs, plain: boolean): voi
       if (errnoOf(error) !== 'EOPNOTSUPP' && errnoOf(error) !== 'ENOTSUP') throw error;
     }
   }
+}
+
+/** Makes a directory hide what lower layers have in it. */
+export function setOpaque(path: SystemPath): void {
+  setXattr(path, OPAQUE_XATTR, Buffer.from('y'));
 }
 
 /** Gives a directory what its entry says. */

@@ -10,7 +10,7 @@ import {
 import type { Endpoint } from '../registry/index.ts';
 import type { BlobStore } from './blob-store.ts';
 import type { DescribedLayer, ImageSource } from './image-description.ts';
-import type { WrittenLayer } from './layer-files.ts';
+import { dependsOnBelow, type WrittenLayer } from './layer-files.ts';
 import { type LayerRecord, type LayerStore, visible } from './layer-store.ts';
 import type { LayerLimits } from './layer-writer.ts';
 import type { Layout } from './layout.ts';
@@ -142,7 +142,7 @@ export class LayerFetcher {
     const known = this.#find(request);
     if (known !== undefined) return { record: known };
     const { id, layer } = await this.#fetchTrusted(request, signal);
-    if (layer.implied.length > 0 || layer.foreignLinks.length > 0) return { id, layer };
+    if (dependsOnBelow(layer)) return { id, layer };
     return { record: await this.#commit(request, id, layer, undefined) };
   }
 
@@ -249,13 +249,19 @@ export class LayerFetcher {
     const { layout, pool } = this.#options;
     const below = (await request.below()).toReversed();
     signal.throwIfAborted();
-    const added = await pool.perform('settle', {
+    const { added, opaqueRoot } = await pool.perform('settle', {
       directory: layout.layer(id),
       implied: layer.implied,
       foreignLinks: layer.foreignLinks,
+      whiteouts: layer.whiteouts,
       below: visible(below).map((record) => layout.layer(record.id)),
     });
-    const settled = { ...layer, bytes: layer.bytes + added };
+    const settled = {
+      ...layer,
+      bytes: layer.bytes + added.bytes,
+      inodes: layer.inodes + added.inodes,
+      opaqueRoot: layer.opaqueRoot || opaqueRoot,
+    };
     return this.#commit(request, id, settled, request.chainId);
   }
 

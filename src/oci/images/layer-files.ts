@@ -1,7 +1,6 @@
 import { mkdirSync, rmSync, unlinkSync } from 'node:fs';
-import { setXattr } from '../../linux/index.ts';
 import { type ByteString, type SystemPath, systemPath } from './byte-path.ts';
-import { setDirectoryAttributes } from './file-attributes.ts';
+import { setDirectoryAttributes, setOpaque } from './file-attributes.ts';
 import { DirectoryNode, LayerTree, type Place, type TreeNode } from './layer-tree.ts';
 import { MARKER_PREFIX } from './markers.ts';
 import { badEntry, explainEntry } from './unpack-errors.ts';
@@ -15,14 +14,20 @@ export interface WrittenLayer {
   rootAttributes: { mode: number; uid: number; gid: number } | undefined;
   /** Whether the layer hides all that is below it. */
   opaqueRoot: boolean;
-  /** Directories that entries lie in and that have no entry themselves, outermost first. */
+  /** Directories without an entry themselves that lower layers may have too, outermost first. */
   implied: ByteString[];
   /** Hard links to files that only lower layers can have. */
   foreignLinks: { path: ByteString; target: ByteString }[];
+  /** Whiteouts that may or may not have something to hide. */
+  whiteouts: ByteString[];
+}
+
+/** Whether a layer looks different from one stack of lower layers to the next. */
+export function dependsOnBelow(layer: WrittenLayer): boolean {
+  return layer.implied.length + layer.foreignLinks.length + layer.whiteouts.length > 0;
 }
 
 export const DISK_BLOCK = 4096;
-const OPAQUE_XATTR = 'trusted.overlay.opaque';
 
 /**
  * The files of a layer that is being unpacked: the tree in memory and, always like it, the
@@ -74,7 +79,8 @@ export class LayerFiles {
   makeDirectory(place: Place): DirectoryNode {
     const node = new DirectoryNode();
     // What was there, also a whiteout, hid the lower layers' directory of this name.
-    node.opaque = place.directory.children.has(place.name);
+    node.replaces = place.directory.children.has(place.name);
+    node.opaque = node.replaces;
     mkdirSync(this.clear(place), 0o755);
     this.add(place, node);
     this.#bytes += DISK_BLOCK;
@@ -95,27 +101,47 @@ export class LayerFiles {
       opaqueRoot: opaque,
       implied: [],
       foreignLinks: [],
+      whiteouts: [],
     };
-    this.#finishDirectory(this.tree.root, '', written);
-    return written;
+    this.#finishDirectory({ node: this.tree.root, relative: '', hidden: false }, written);
+    return { ...written, inodes: this.#inodes };
   }
 
-  #finishDirectory(node: DirectoryNode, relative: ByteString, written: WrittenLayer): void {
+  #finishDirectory({ node, relative, hidden }: Finishing, written: WrittenLayer): void {
     const path = systemPath(this.#root, relative);
     const { attributes } = node;
-    if (attributes === undefined && relative !== '') written.implied.push(relative);
+    const showsBelow = relative !== '' && !hidden && !node.replaces;
+    if (attributes === undefined && showsBelow) written.implied.push(relative);
+    const hides = hidden || node.opaque;
     for (const [name, child] of node.children) {
       const below = relative === '' ? name : `${relative}/${name}`;
-      if (child.kind === 'directory') this.#finishDirectory(child, below, written);
-      if (child.kind === 'foreign-link') {
+      if (child.kind === 'directory') {
+        this.#finishDirectory({ node: child, relative: below, hidden: hides }, written);
+      } else if (child.kind === 'foreign-link') {
         written.foreignLinks.push({ path: below, target: child.target });
+      } else if (child.kind === 'whiteout') {
+        if (hides) this.#removeWhiteout(below);
+        else written.whiteouts.push(below);
       }
     }
     try {
-      if (node.opaque) setXattr(path, OPAQUE_XATTR, Buffer.from('y'));
+      if (node.opaque) setOpaque(path);
       if (attributes !== undefined) setDirectoryAttributes(path, attributes);
     } catch (error) {
       throw explainEntry(relative, error);
     }
   }
+
+  /** Overlayfs shows a whiteout that has nothing to hide as a name without a file. */
+  #removeWhiteout(relative: ByteString): void {
+    unlinkSync(systemPath(this.#root, relative));
+    this.#inodes--;
+  }
+}
+
+/** A directory to finish; `hidden` if that of lower layers is, because one above is opaque. */
+interface Finishing {
+  node: DirectoryNode;
+  relative: ByteString;
+  hidden: boolean;
 }

@@ -16,6 +16,8 @@ export class DirectoryNode {
   attributes: DirectoryAttributes | undefined;
   /** Hides what lower layers have in this directory. */
   opaque = false;
+  /** Takes the place of the lower layers' directory of this name, which is deleted. */
+  replaces = false;
 }
 
 export class SymlinkNode {

@@ -8,7 +8,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { makeNode, S_IF, setTimes } from '../../linux/index.ts';
-import { quoteBytes, type SystemPath, systemPath } from './byte-path.ts';
+import { type ByteString, quoteBytes, type SystemPath, systemPath } from './byte-path.ts';
 import {
   setFileMode,
   setFileOwner,
@@ -18,7 +18,14 @@ import {
   setXattrs,
 } from './file-attributes.ts';
 import { DISK_BLOCK, LayerFiles, type WrittenLayer } from './layer-files.ts';
-import { FILE, ForeignLinkNode, type Place, SymlinkNode, WHITEOUT } from './layer-tree.ts';
+import {
+  FILE,
+  ForeignLinkNode,
+  type Place,
+  SymlinkNode,
+  type TreeNode,
+  WHITEOUT,
+} from './layer-tree.ts';
 import { isAufs, MARKER_PREFIX, OPAQUE_MARKER } from './markers.ts';
 import type { TarEntry } from './tar-entry.ts';
 import type { TarSink } from './tar-reader.ts';
@@ -160,10 +167,10 @@ export class LayerWriter implements TarSink {
 
   #writeLink(entry: TarEntry, place: Place): void {
     const found = this.#files.tree.find(entry.linkName);
-    if (found === undefined || found.node.kind === 'foreign-link') {
-      const target = found?.node.kind === 'foreign-link' ? found.node.target : entry.linkName;
+    const foreign = foreignTarget(found?.node, entry.linkName);
+    if (found === undefined || foreign !== undefined) {
       this.#files.clear(place);
-      this.#files.add(place, new ForeignLinkNode(target));
+      this.#files.add(place, new ForeignLinkNode(foreign ?? entry.linkName));
       return;
     }
     if (found.node.kind === 'directory' || found.node.kind === 'whiteout') {
@@ -201,7 +208,7 @@ export class LayerWriter implements TarSink {
       throw badEntry(entry.name, 'it is a whiteout without a name');
     }
     const there = directory.children.get(name);
-    if (there?.kind === 'directory') there.opaque = true;
+    if (there?.kind === 'directory') there.opaque = there.replaces = true;
     if (there !== undefined) return;
     const target = { ...place, name };
     makeNode(this.#files.pathOf(target), S_IF.CHR);
@@ -224,4 +231,11 @@ export class LayerWriter implements TarSink {
       throw explainEntry(this.#entry?.name ?? '', error);
     }
   }
+}
+
+/** What a hard link may mean in lower layers. A directory that is only implied may be a link there. */
+function foreignTarget(node: TreeNode | undefined, target: ByteString): ByteString | undefined {
+  if (node?.kind === 'foreign-link') return node.target;
+  const implied = node?.kind === 'directory' && node.attributes === undefined;
+  return implied ? target : undefined;
 }

@@ -2,6 +2,7 @@ import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../../base/index.ts';
 import { getXattr } from '../../linux/index.ts';
 import { type ByteString, systemPath } from './byte-path.ts';
+import { OPAQUE_XATTR } from './file-attributes.ts';
 import { badEntry } from './unpack-errors.ts';
 
 /** What a stack of layers shows under one name. */
@@ -93,7 +94,7 @@ export class MergedView {
 /** Whether a directory of a layer hides what is below it. */
 export function isOpaque(layer: string, path: ByteString): boolean {
   try {
-    return getXattr(systemPath(layer, path), 'trusted.overlay.opaque').toString() === 'y';
+    return getXattr(systemPath(layer, path), OPAQUE_XATTR).toString() === 'y';
   } catch (error) {
     if (errnoOf(error) === 'ENODATA' || errnoOf(error) === 'EOPNOTSUPP') return false;
     throw error;
@@ -109,7 +110,8 @@ function lstat(layer: string, path: ByteString): BigIntStats | undefined {
   return lstatSync(systemPath(layer, path), { bigint: true, throwIfNoEntry: false });
 }
 
-function isWhiteout(stat: BigIntStats): boolean {
+/** Whether a file stands for a deletion (kernel documentation, filesystems/overlayfs). */
+export function isWhiteout(stat: BigIntStats): boolean {
   return stat.isCharacterDevice() && stat.rdev === 0n;
 }
 

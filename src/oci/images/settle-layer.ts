@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import {
+  type BigIntStats,
   closeSync,
   lstatSync,
   mkdirSync,
@@ -7,12 +9,15 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  unlinkSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { syncFileSystem } from '../../linux/index.ts';
+import type { Space } from './blob-store.ts';
 import { type ByteString, quoteBytes, systemPath } from './byte-path.ts';
 import { copyAttributes, copyNode, setModified } from './copy-node.ts';
-import { isOpaque, MergedView, readLink, type Shown } from './merged-view.ts';
+import { setOpaque } from './file-attributes.ts';
+import { isOpaque, isWhiteout, MergedView, readLink, type Shown } from './merged-view.ts';
 import { badEntry } from './unpack-errors.ts';
 
 /** A layer to complete with what the layers below it have, in a form that can be sent to a worker. */
@@ -20,21 +25,31 @@ export interface SettleJob {
   directory: string;
   implied: ByteString[];
   foreignLinks: { path: ByteString; target: ByteString }[];
+  whiteouts: ByteString[];
   /** Directories of the layers below, topmost first. */
   below: string[];
+}
+
+/** What completing a layer changed. */
+export interface Settled {
+  /** Space that it takes more. */
+  added: Space;
+  /** A marker turned out to mean the root: the layer hides all that is below it. */
+  opaqueRoot: boolean;
 }
 
 /**
  * Completes a layer whose archive leaves out what it takes for granted below: directories
  * that entries lie in get the attributes that they have there; where there is a link
  * instead, the entries move to where it leads; files that are only named as targets of
- * hard links are copied. The result is what unpacking onto the layers below would give.
- * Answers the bytes that were added.
+ * hard links are copied; whiteouts that hide nothing go. The result is what unpacking onto
+ * the layers below would give. Answers what changed.
  */
-export function settleLayer(job: SettleJob): number {
+export function settleLayer(job: SettleJob): Settled {
   const settling = new Settling(job);
   settling.moveThroughLinks();
-  const added = settling.copyLinked();
+  settling.copyLinked();
+  settling.removeIdleWhiteouts();
   settling.copyAttributes();
   const fd = openSync(job.directory, 'r');
   try {
@@ -42,7 +57,7 @@ export function settleLayer(job: SettleJob): number {
   } finally {
     closeSync(fd);
   }
-  return added;
+  return { added: settling.added, opaqueRoot: settling.opaqueRoot };
 }
 
 class Settling {
@@ -52,6 +67,8 @@ class Settling {
   readonly #all: MergedView;
   /** Directories without an entry of their own, as they are now. */
   readonly #implied: Set<ByteString>;
+  readonly added: Space = { bytes: 0, inodes: 0 };
+  opaqueRoot = false;
   readonly #moves: { from: ByteString; to: ByteString }[] = [];
 
   constructor(job: SettleJob) {
@@ -71,23 +88,37 @@ class Settling {
     }
   }
 
-  /** Answers the bytes that were added. */
-  copyLinked(): number {
+  copyLinked(): void {
     const copied = new Map<ByteString, ByteString>();
-    let bytes = 0;
     for (const { path, target } of this.#job.foreignLinks) {
-      const real = this.#below.resolve(target, false);
-      const shown = this.#below.lookUp(real);
+      const real = this.#all.resolve(target, false);
+      const shown = this.#all.lookUp(real);
       if (shown === undefined || shown.stat.isDirectory()) {
         throw badEntry(path, `its target ${quoteBytes(target)} is not a file`);
       }
+      // Moving things may have brought the target into this very layer.
+      const here = shown.layer === this.#layer ? real : copied.get(real);
       const place = this.#moved(path);
+      const link = here === undefined ? undefined : systemPath(this.#layer, here);
       this.#keepingTime(place, () => {
-        bytes += copyNode(shown, systemPath(this.#layer, place), this.#first(copied, real));
+        this.added.bytes += copyNode(shown, systemPath(this.#layer, place), link);
       });
+      // Each was counted as an inode of its own when it was found.
+      if (link !== undefined) this.added.inodes--;
       copied.set(real, place);
     }
-    return bytes;
+  }
+
+  removeIdleWhiteouts(): void {
+    for (const announced of this.#job.whiteouts) {
+      const path = this.#moved(announced);
+      if (this.#below.lookUp(path) !== undefined && !this.#isHidden(path)) continue;
+      // Moving things may have put something else in its place.
+      const there = this.#lstat(path);
+      if (there === undefined || !isWhiteout(there)) continue;
+      this.#keepingTime(path, () => unlinkSync(systemPath(this.#layer, path)));
+      this.added.inodes--;
+    }
   }
 
   copyAttributes(): void {
@@ -100,26 +131,36 @@ class Settling {
     }
   }
 
-  #first(copied: ReadonlyMap<ByteString, ByteString>, real: ByteString) {
-    const place = copied.get(real);
-    return place === undefined ? undefined : systemPath(this.#layer, place);
-  }
-
   /** What the layers below show at a path, unless a directory of this layer hides it. */
   #showsThrough(path: ByteString): Shown | undefined {
+    return this.#isHidden(path) ? undefined : this.#below.lookUp(path);
+  }
+
+  /** Whether a directory above a path is opaque. */
+  #isHidden(path: ByteString): boolean {
     const components = path.split('/');
-    for (let depth = 0; depth <= components.length; depth++) {
-      if (isOpaque(this.#layer, components.slice(0, depth).join('/'))) return undefined;
-    }
-    return this.#below.lookUp(path);
+    return components.some((_, depth) =>
+      isOpaque(this.#layer, components.slice(0, depth).join('/')),
+    );
   }
 
   #move(from: ByteString, target: ByteString): void {
     const parent = from.includes('/') ? dirname(from) : '';
     const to = this.#all.resolve(target.startsWith('/') ? target : `${parent}/${target}`, true);
     if (to === from || to.startsWith(`${from}/`)) throw badEntry(from, 'a link leads to itself');
+    // Out of the way first: what is in it may have to take its very place.
+    const apart = `.moving-${randomUUID()}`;
+    this.#keepingTime(apart, () =>
+      this.#keepingTime(from, () =>
+        renameSync(systemPath(this.#layer, from), systemPath(this.#layer, apart)),
+      ),
+    );
     this.#makeDirectories(to);
-    this.#merge(from, to);
+    if (isOpaque(this.#layer, apart)) {
+      setOpaque(systemPath(this.#layer, to));
+      this.opaqueRoot ||= to === '';
+    }
+    this.#merge(apart, to);
     this.#implied.delete(from);
     this.#moves.push({ from, to });
     for (const path of [...this.#implied]) {
@@ -133,11 +174,20 @@ class Settling {
     const components = path.split('/').filter(Boolean);
     for (const depth of components.keys()) {
       const directory = components.slice(0, depth + 1).join('/');
-      const there = lstatSync(systemPath(this.#layer, directory), { throwIfNoEntry: false });
+      const target = systemPath(this.#layer, directory);
+      const there = this.#lstat(directory);
       if (there?.isDirectory()) continue;
-      if (there !== undefined) throw badEntry(path, `${quoteBytes(directory)} is not a directory`);
-      this.#keepingTime(directory, () => mkdirSync(systemPath(this.#layer, directory), 0o755));
-      this.#implied.add(directory);
+      const deleted = there !== undefined && isWhiteout(there);
+      if (there !== undefined && !deleted) {
+        throw badEntry(path, `${quoteBytes(directory)} is not a directory`);
+      }
+      this.#keepingTime(directory, () => {
+        if (deleted) unlinkSync(target);
+        mkdirSync(target, 0o755);
+        if (deleted) setOpaque(target);
+      });
+      this.added.inodes += deleted ? 0 : 1;
+      if (!deleted) this.#implied.add(directory);
     }
   }
 
@@ -145,19 +195,35 @@ class Settling {
   #merge(from: ByteString, to: ByteString): void {
     const names = readdirSync(systemPath(this.#layer, from), { encoding: 'buffer' });
     for (const name of names.map((bytes) => bytes.toString('latin1'))) {
-      const source = systemPath(this.#layer, `${from}/${name}`);
-      const place = to === '' ? name : `${to}/${name}`;
-      const there = lstatSync(systemPath(this.#layer, place), { throwIfNoEntry: false });
-      if (there?.isDirectory() && lstatSync(source).isDirectory()) {
-        this.#merge(`${from}/${name}`, place);
-        continue;
-      }
-      this.#keepingTime(place, () => {
-        if (there !== undefined) rmSync(systemPath(this.#layer, place), { recursive: true });
-        renameSync(source, systemPath(this.#layer, place));
-      });
+      this.#mergeOne(`${from}/${name}`, to === '' ? name : `${to}/${name}`);
     }
     this.#keepingTime(from, () => rmdirSync(systemPath(this.#layer, from)));
+    this.added.inodes--;
+  }
+
+  #mergeOne(from: ByteString, to: ByteString): void {
+    const [source, target] = [systemPath(this.#layer, from), systemPath(this.#layer, to)];
+    const [moved, there] = [this.#lstat(from), this.#lstat(to)];
+    if (moved === undefined) return;
+    if (there !== undefined && isWhiteout(moved)) {
+      // A deletion concerns what is below; a directory of this layer hides that.
+      if (there.isDirectory()) setOpaque(target);
+      unlinkSync(source);
+      return;
+    }
+    if (there?.isDirectory() && moved.isDirectory()) {
+      this.#merge(from, to);
+      return;
+    }
+    this.#keepingTime(to, () => {
+      if (there !== undefined) rmSync(target, { recursive: true });
+      renameSync(source, target);
+      if (there !== undefined && moved.isDirectory()) setOpaque(target);
+    });
+  }
+
+  #lstat(path: ByteString): BigIntStats | undefined {
+    return lstatSync(systemPath(this.#layer, path), { bigint: true, throwIfNoEntry: false });
   }
 
   /** Changes what is in a directory without changing the time of the directory. */

@@ -2,13 +2,13 @@ import type { ErrorCode } from '../../base/index.ts';
 import type { ArchiveIndex, IndexJob } from './archive-index.ts';
 import type { HashJob } from './hash-file.ts';
 import type { WrittenLayer } from './layer-files.ts';
-import type { SettleJob } from './settle-layer.ts';
+import type { Settled, SettleJob } from './settle-layer.ts';
 import type { UnpackJob } from './unpack-layer.ts';
 
 /** What workers do: the kinds of work, what each is given, and what it answers. */
 export interface WorkerTasks {
   unpack: { job: UnpackJob; result: WrittenLayer };
-  settle: { job: SettleJob; result: number };
+  settle: { job: SettleJob; result: Settled };
   index: { job: IndexJob; result: ArchiveIndex };
   hash: { job: HashJob; result: string };
   remove: { job: { path: string }; result: undefined };

@@ -2,7 +2,14 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Duplex, type Readable } from 'node:stream';
 import { abandonOn, ifExists, KeelsonError, span, withTimeout } from '../../base/index.ts';
-import { exitOf, killGroup, run, start } from '../../linux/index.ts';
+import {
+  exitOf,
+  identifyProcess,
+  killGroup,
+  run,
+  signalProcess,
+  start,
+} from '../../linux/index.ts';
 import { cleanMessage, type OciRuntime } from './oci-runtime.ts';
 
 export interface MonitorRequest {
@@ -36,6 +43,9 @@ export const MONITOR_FILES = {
 
 /** How long creating a container may take, in milliseconds. */
 const CREATE_DEADLINE = 120_000;
+
+/** How long conmon may take to go to the background before it is killed, in milliseconds. */
+const BACKGROUND_PATIENCE = 1_000;
 
 /**
  * conmon: a small process per container that creates it, owns its stdio, writes its log
@@ -72,12 +82,13 @@ export class Conmon {
     });
     const sync = child.stdio[3];
     if (!(sync instanceof Duplex)) throw new KeelsonError('INTERNAL', 'No pipe to conmon');
+    const ended = exitOf(child, this.path);
     try {
-      const ended = exitOf(child, this.path);
       const [answer] = await abandonOn(signal, Promise.all([firstLine(sync), ended]));
       return parseAnswer(answer, request, await lastLine(log));
     } catch (error) {
-      // Until it has gone to the background there is no file that names the monitor.
+      // Only when it has gone to the background is there a file that names the monitor.
+      await abandonOn(AbortSignal.timeout(BACKGROUND_PATIENCE), ended).catch(() => {});
       if (child.exitCode === null && child.signalCode === null) killGroup(child.pid);
       await killMonitor(request.bundle);
       throw error;
@@ -168,5 +179,9 @@ export async function killMonitor(bundle: string): Promise<void> {
   if (pid === undefined) return;
   // The number may belong to another process by now: only the command line tells.
   const command = await ifExists(readFile(`/proc/${Number(pid)}/cmdline`, 'utf8'));
-  if (command?.includes(`--bundle\0${bundle}\0`)) killGroup(Number(pid));
+  if (!command?.includes(`--bundle\0${bundle}\0`)) return;
+  killGroup(Number(pid));
+  // It may only be about to lead a group of its own.
+  const monitor = identifyProcess(Number(pid));
+  if (monitor !== undefined) signalProcess(monitor, 'SIGKILL');
 }

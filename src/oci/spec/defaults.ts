@@ -33,7 +33,10 @@ export function defaultMounts(
   const readonly = request.privileged ? 'rw' : 'ro';
   const hidden = ['nosuid', 'noexec', 'nodev'];
   // A user namespace may mount sysfs only if it owns the network namespace.
-  const boundSys = request.userMappings !== undefined && !('network' in request.namespaces);
+  const mapped = request.userMappings !== undefined;
+  const boundSys = mapped && !('network' in request.namespaces);
+  // Likewise for queues. Without one, mounting shows the host's queues, wherever it has them.
+  const boundQueues = mapped && !('ipc' in request.namespaces);
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: hidden },
     {
@@ -48,16 +51,14 @@ export function defaultMounts(
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    ...('ipc' in request.namespaces
-      ? [{ destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: hidden }]
-      : [
-          {
-            destination: '/dev/mqueue',
-            type: 'bind',
-            source: '/dev/mqueue',
-            options: ['rbind', ...hidden],
-          },
-        ]),
+    boundQueues
+      ? {
+          destination: '/dev/mqueue',
+          type: 'bind',
+          source: '/dev/mqueue',
+          options: ['rbind', ...hidden],
+        }
+      : { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: hidden },
     boundSys
       ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'rro', ...hidden] }
       : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...hidden, readonly] },

@@ -4,8 +4,10 @@ import { enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-// Not below the temporary directory, Node's own choice: what lies there others may have put.
+// The launcher has said where; what is run by Keelson need not know. Never below the
+// temporary directory, Node's own choice: what lies there others may have put.
 enableCompileCache(join(homedir(), '.cache', 'keelson', 'compiled'));
+delete process.env['NODE_COMPILE_CACHE'];
 const { runCli } = await import('./cli/index.ts');
 
 const end = new AbortController();

@@ -14,7 +14,8 @@ export class Metrics implements Disposable {
 
   constructor(images: ImageStore, pods: Pods) {
     const registers = [this.#registry];
-    collectDefaultMetrics({ register: this.#registry });
+    // Sampling the event loop more often would be most of what an idle daemon does.
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 1000 });
     const duration = new Histogram({
       name: 'keelson_operation_duration_seconds',
       help: 'How long operations took: CRI calls (cri.*), what they led to (oci.*, cni.*) and their steps.',

@@ -14,6 +14,7 @@ export * from './namespace-sockets.ts';
 export * from './namespaces.ts';
 export * from './netlink/index.ts';
 export * from './network-usage.ts';
+export * from './packet-socket.ts';
 export * from './piped-process.ts';
 export * from './processes.ts';
 export * from './pty.ts';

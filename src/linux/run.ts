@@ -1,5 +1,6 @@
+import type { ChildProcess } from 'node:child_process';
 import { NEVER } from '../base/index.ts';
-import { drained, type PipedProcess, startPiped } from './piped-process.ts';
+import { drained, startPiped } from './piped-process.ts';
 import { type Ending, exitOf, killGroup } from './start.ts';
 
 export interface RunOptions {
@@ -78,7 +79,7 @@ export async function run(
  * because what is to be killed may only be about to begin.
  */
 export function killOnAbort(
-  { child }: PipedProcess,
+  { child }: { child: ChildProcess },
   signal: AbortSignal,
   gently?: () => void,
 ): Disposable {

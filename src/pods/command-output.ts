@@ -26,6 +26,11 @@ export class CommandOutput {
       });
   }
 
+  /** Bytes that came so far. */
+  get received(): number {
+    return this.#received;
+  }
+
   /**
    * Waits until the source has ended, or has brought nothing for so long although the client
    * would have taken it: a program left in the background may hold it open for ever.

@@ -13,8 +13,12 @@ export interface ContainerDevice {
 /** What stands below /dev but is not a device of the machine: each container has its own. */
 const NOT_DEVICES = new Set([
   ...['pts', 'shm', 'fd', 'mqueue', 'console', '.lxc', '.lxd-mounts', '.udev'],
-  ...['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx'],
 ]);
+
+/** What runtimes put into each container. */
+const GIVEN = new Set(
+  ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx'].map((name) => `/dev/${name}`),
+);
 
 /** The devices that a container asked for: one each, or all below a directory. */
 export async function requestedDevices(
@@ -31,10 +35,9 @@ export async function requestedDevices(
       }
       const target = resolve('/', containerPath || hostPath);
       const nodes = (await stat(source)).isDirectory()
-        ? (await devicesBelow(source)).map((node) => ({
-            ...node,
-            path: join(target, relative(source, node.path)),
-          }))
+        ? (await devicesBelow(source))
+            .map((node) => ({ ...node, path: join(target, relative(source, node.path)) }))
+            .filter(({ path }) => !GIVEN.has(path))
         : [await singleDevice(source, target)];
       return nodes.map((node) => ({ node, access }));
     }),
@@ -44,7 +47,8 @@ export async function requestedDevices(
 
 /** All devices of the host, for privileged containers. */
 export async function hostDevices(): Promise<ContainerDevice[]> {
-  return (await devicesBelow('/dev')).map((node) => ({ node, access: 'rwm' }));
+  const nodes = (await devicesBelow('/dev')).filter(({ path }) => !GIVEN.has(path));
+  return nodes.map((node) => ({ node, access: 'rwm' }));
 }
 
 async function singleDevice(source: string, target: string): Promise<DeviceNode> {

@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { span } from '../base/index.ts';
@@ -6,11 +8,13 @@ import {
   exitOf,
   killGroup,
   killOnAbort,
-  type PipedProcess,
+  openPty,
   type Pty,
+  start,
   startPiped,
   type TerminalSize,
 } from '../linux/index.ts';
+import type { ExecCommand } from '../oci/runtime/index.ts';
 import { CommandOutput } from './command-output.ts';
 import { type PreparedExec, prepareExec } from './exec-command.ts';
 import type { Pods } from './pods.ts';
@@ -50,22 +54,33 @@ export async function execStream(
 ): Promise<{ code: number }> {
   await using exec = await prepareExec(pods, request.containerId, request);
   const work = request.tty ? withTerminal : withPipes;
-  const code = await span('oci.exec', { id: request.containerId, tty: request.tty }, () =>
-    work(exec, io, signal),
+  const { code, wrote } = await span(
+    'oci.exec',
+    { id: request.containerId, tty: request.tty },
+    () => work(exec, io, signal),
   );
   const failure = code === 0 ? undefined : await exec.failure();
   if (failure === undefined) return { code };
-  (io.stderr ?? io.stdout)?.write(`${failure.message}\n`);
+  // Some runtimes have told the client already.
+  if (!wrote) (io.stderr ?? io.stdout)?.write(`${failure.message}\n`);
   return { code: failure.exitCode };
 }
 
-async function withPipes(exec: PreparedExec, io: CommandIo, signal: AbortSignal): Promise<number> {
-  const running = startRuntime(exec, {
+interface Ended {
+  code: number;
+  /** Whether the client was sent anything. */
+  wrote: boolean;
+}
+
+async function withPipes(exec: PreparedExec, io: CommandIo, signal: AbortSignal): Promise<Ended> {
+  const { program, args, hideHybridCgroups } = exec.command;
+  const running = startPiped(program, args, {
     stdin: io.stdin !== undefined,
     stdout: io.stdout !== undefined,
     stderr: io.stderr !== undefined,
+    hideHybridCgroups,
   });
-  const ended = exitOf(running.child, exec.command.program);
+  const ended = exitOf(running.child, program);
   using _kill = killOnAbort(running, signal, exec.kill);
   feed(io.stdin, running.stdin);
   const outputs = [
@@ -76,45 +91,60 @@ async function withPipes(exec: PreparedExec, io: CommandIo, signal: AbortSignal)
   running.stdin?.destroy();
   await Promise.all(outputs.map((output) => output.drained(IDLE)));
   signal.throwIfAborted();
-  return code ?? KILLED;
+  return { code: code ?? KILLED, wrote: outputs.some((output) => output.received > 0) };
 }
 
 async function withTerminal(
   exec: PreparedExec,
   io: CommandIo,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Ended> {
   await using socket = await ConsoleSocket.listen(exec.consolePath ?? '');
-  const running = startRuntime(exec, { stdin: false, stdout: false, stderr: false });
-  const ended = exitOf(running.child, exec.command.program);
-  using _kill = killOnAbort(running, signal, exec.kill);
-  const pty = await terminalOf(running, socket, signal);
+  const { child, relay } = startWithTerminal(exec.command);
+  using _relay = relay;
+  const ended = exitOf(child, exec.command.program);
+  using _kill = killOnAbort({ child }, signal, exec.kill);
+  const pty = relay ?? (await handedOver(child, socket, signal));
   if (pty === undefined) {
     const { code } = await ended;
     signal.throwIfAborted();
-    return code ?? KILLED;
+    return { code: code ?? KILLED, wrote: false };
   }
   using terminal = pty;
-  void resize(terminal, io.resizes);
+  void resize(terminal, io.resizes, () => relay && child.kill('SIGWINCH'));
   feed(io.stdin, terminal.stream);
   const output = new CommandOutput(terminal.stream, io.stdout, signal);
   const { code } = await ended;
   await output.drained(IDLE);
   signal.throwIfAborted();
-  return code ?? KILLED;
+  return { code: code ?? KILLED, wrote: output.received > 0 };
 }
 
-function startRuntime(
-  { command }: PreparedExec,
-  streams: { stdin: boolean; stdout: boolean; stderr: boolean },
-): PipedProcess {
-  const { program, args, hideHybridCgroups } = command;
-  return startPiped(program, args, { ...streams, hideHybridCgroups });
+/** Starts the runtime, on a terminal of its own if it wants to relay. */
+function startWithTerminal(command: ExecCommand): { child: ChildProcess; relay: Pty | undefined } {
+  const { program, args, hideHybridCgroups, relaysTerminal } = command;
+  if (!relaysTerminal) {
+    return {
+      child: start(program, args, { stdio: 'ignore', hideHybridCgroups }),
+      relay: undefined,
+    };
+  }
+  const { master, slavePath } = openPty();
+  const slave = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY);
+  try {
+    const stdio = [slave, slave, slave];
+    return { child: start(program, args, { stdio, hideHybridCgroups }), relay: master };
+  } catch (error) {
+    master[Symbol.dispose]();
+    throw error;
+  } finally {
+    closeSync(slave);
+  }
 }
 
 /** The command's terminal; undefined when the runtime ended without one, or the signal aborted. */
-async function terminalOf(
-  { child }: PipedProcess,
+async function handedOver(
+  child: ChildProcess,
   socket: ConsoleSocket,
   signal: AbortSignal,
 ): Promise<Pty | undefined> {
@@ -137,9 +167,16 @@ function feed(from: Readable | undefined, to: Writable | undefined): void {
   pipeline(from, to).catch(() => {});
 }
 
-async function resize(terminal: Pty, sizes: AsyncIterable<TerminalSize>): Promise<void> {
+async function resize(
+  terminal: Pty,
+  sizes: AsyncIterable<TerminalSize>,
+  onResized: () => void,
+): Promise<void> {
   try {
-    for await (const size of sizes) terminal.resize(size);
+    for await (const size of sizes) {
+      terminal.resize(size);
+      onResized();
+    }
   } catch {
     // The terminal is at its end, or has no size.
   }

@@ -23,6 +23,7 @@ import { recoverPods } from './recovery.ts';
 import type { Runtimes } from './runtimes.ts';
 import { endStaleExecs } from './stale-execs.ts';
 import { discardOtherBoot } from './stale-state.ts';
+import { unreadableDirectory } from './unreadable-records.ts';
 
 export interface PodsOptions {
   settings: PodSettings;
@@ -62,8 +63,8 @@ export async function openPods(options: PodsOptions): Promise<Pods & Disposable>
     exits,
     conmon: new Conmon(options.conmonPath),
   };
-  await pods.sandboxes.load(join(state, 'unreadable'), logger);
-  await pods.containers.load(join(state, 'unreadable'), logger);
+  await pods.sandboxes.load(unreadableDirectory(state), logger);
+  await pods.containers.load(unreadableDirectory(state), logger);
   await exits.start((id, exit) => recordExit(pods, id, exit));
   await endStaleExecs(join(state, 'exec'));
   await recoverPods(pods);

@@ -16,6 +16,7 @@ import { detachNetwork, forgetSandbox } from './run-sandbox.ts';
 import { SHM } from './sandbox-files.ts';
 import { removeInit } from './sandbox-init.ts';
 import { removeNamespaces } from './sandbox-namespaces.ts';
+import { endUnreadable } from './unreadable-records.ts';
 
 /** How long one object may take to repair, in milliseconds. */
 const REPAIR_DEADLINE = 60_000;
@@ -31,6 +32,7 @@ export async function recoverPods(pods: Pods): Promise<void> {
   }
   await eachOf(pods, pods.containers.list(), repairContainer);
   await eachOf(pods, pods.sandboxes.list(), repairSandbox);
+  await endUnreadable(pods, withTimeout(NEVER, REPAIR_DEADLINE));
   await removeStrayStorage(pods);
   await pods.network.collectGarbage(
     pods.sandboxes.list().map((sandbox) => ({ containerId: sandbox.id })),

@@ -32,13 +32,18 @@ export function planNamespaces(
   return {
     ...(own.network === 'pod'
       ? {
-          net: join(places.netnsDirectory, `keelson-${places.id.slice(0, 16)}`),
+          net: pinnedNetwork(places.netnsDirectory, places.id),
           uts: join(directory, 'uts'),
         }
       : {}),
     ...(own.ipc === 'pod' ? { ipc: join(directory, 'ipc') } : {}),
     ...(own.pid === 'pod' ? { pid: join(directory, 'pid') } : {}),
   };
+}
+
+/** Where the network namespace of a sandbox is pinned. Interfaces show this name: it is short. */
+export function pinnedNetwork(netnsDirectory: string, id: string): string {
+  return join(netnsDirectory, `keelson-${id.slice(0, 16)}`);
 }
 
 /** Makes and pins the namespaces of a sandbox that live without a process, and sets them up. */

@@ -1,6 +1,7 @@
 export type { Attachment } from './attachment.ts';
 export type { Bandwidth } from './bandwidth.ts';
 export * from './bridge-network.ts';
+export { type CallablePlugin, callPlugin, type PluginMethods } from './call-plugin.ts';
 export * from './cni-engine.ts';
 export { CniRuntime, type CniRuntimeOptions } from './cni-runtime.ts';
 export * from './exec-invoker.ts';

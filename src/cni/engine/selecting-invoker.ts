@@ -1,12 +1,6 @@
 import { span } from '../../base/index.ts';
-import {
-  CNI_ERROR,
-  CniError,
-  type CniResult,
-  type Plugin,
-  type PluginCall,
-  type PluginInvoker,
-} from '../spec/index.ts';
+import type { CniResult, Plugin, PluginCall, PluginInvoker } from '../spec/index.ts';
+import { callPlugin } from './call-plugin.ts';
 import { spanAttributes } from './call-span.ts';
 
 export interface SelectingInvokerOptions {
@@ -44,11 +38,7 @@ export class SelectingInvoker implements PluginInvoker {
     const plugin = await this.#select(type, call.path);
     if (plugin === undefined) return this.#programs.invoke(type, call);
     const attributes = { ...spanAttributes(type, call), program: 'builtin' };
-    return span(`cni.${call.command}`, attributes, () => {
-      call.signal.throwIfAborted();
-      checkVersion(plugin, call);
-      return callBuiltIn(plugin, call, this);
-    });
+    return span(`cni.${call.command}`, attributes, () => callPlugin(plugin, call, this));
   }
 
   async find(type: string, path: readonly string[]): Promise<string | undefined> {
@@ -69,36 +59,5 @@ export class SelectingInvoker implements PluginInvoker {
     if (plugin === undefined) return undefined;
     const directories = this.#prefer === 'exec' ? path : (this.#overrideDirs ?? path);
     return (await this.#programs.find(type, directories)) === undefined ? plugin : undefined;
-  }
-}
-
-function checkVersion(plugin: Plugin, call: PluginCall): void {
-  const { cniVersion } = call.config;
-  if (plugin.supportedVersions.includes(cniVersion)) return;
-  throw new CniError(CNI_ERROR.INCOMPATIBLE_VERSION, 'incompatible CNI versions', {
-    details: `config is "${cniVersion}", plugin "${plugin.type}" supports "${plugin.supportedVersions.join('", "')}"`,
-  });
-}
-
-async function callBuiltIn(
-  plugin: Plugin,
-  call: PluginCall,
-  delegates: PluginInvoker,
-): Promise<CniResult | undefined> {
-  switch (call.command) {
-    case 'ADD':
-      return plugin.add(call, delegates);
-    case 'DEL':
-      await plugin.del(call, delegates);
-      return undefined;
-    case 'CHECK':
-      await plugin.check(call, delegates);
-      return undefined;
-    case 'GC':
-      await plugin.gc(call, delegates);
-      return undefined;
-    case 'STATUS':
-      await plugin.status(call, delegates);
-      return undefined;
   }
 }

@@ -155,19 +155,10 @@ class Settling {
         renameSync(systemPath(this.#layer, from), systemPath(this.#layer, apart)),
       ),
     );
+    this.#renameImplied(from, apart);
     this.#makeDirectories(to);
-    if (isOpaque(this.#layer, apart)) {
-      setOpaque(systemPath(this.#layer, to));
-      this.opaqueRoot ||= to === '';
-    }
     this.#merge(apart, to);
-    this.#implied.delete(from);
     this.#moves.push({ from, to });
-    for (const path of [...this.#implied]) {
-      if (!path.startsWith(`${from}/`)) continue;
-      this.#implied.delete(path);
-      this.#implied.add(to + path.slice(from.length));
-    }
   }
 
   #makeDirectories(path: ByteString): void {
@@ -191,13 +182,23 @@ class Settling {
     }
   }
 
-  /** Moves what is in `from` into `to`. Of two files of the same name the moved one stays. */
+  /** Makes two directories of this layer one. Of two files of the same name the moved one stays. */
   #merge(from: ByteString, to: ByteString): void {
-    const names = readdirSync(systemPath(this.#layer, from), { encoding: 'buffer' });
-    for (const name of names.map((bytes) => bytes.toString('latin1'))) {
-      this.#mergeOne(`${from}/${name}`, to === '' ? name : `${to}/${name}`);
+    const [source, target] = [systemPath(this.#layer, from), systemPath(this.#layer, to)];
+    if (isOpaque(this.#layer, from)) {
+      setOpaque(target);
+      this.opaqueRoot ||= to === '';
     }
-    this.#keepingTime(from, () => rmdirSync(systemPath(this.#layer, from)));
+    // What an entry says of a directory counts more than what is taken from below.
+    const stated = !this.#implied.delete(from);
+    if (stated && this.#implied.delete(to)) {
+      copyAttributes(source, lstatSync(source, { bigint: true }), target);
+    }
+    const names = readdirSync(source, { encoding: 'buffer' });
+    for (const name of names.map((bytes) => bytes.toString('latin1'))) {
+      this.#mergeOne(below(from, name), below(to, name));
+    }
+    this.#keepingTime(from, () => rmdirSync(source));
     this.added.inodes--;
   }
 
@@ -208,6 +209,7 @@ class Settling {
     if (there !== undefined && isWhiteout(moved)) {
       // A deletion concerns what is below; a directory of this layer hides that.
       if (there.isDirectory()) setOpaque(target);
+      this.#implied.delete(to);
       unlinkSync(source);
       return;
     }
@@ -218,8 +220,17 @@ class Settling {
     this.#keepingTime(to, () => {
       if (there !== undefined) rmSync(target, { recursive: true });
       renameSync(source, target);
+      this.#renameImplied(from, to);
       if (there !== undefined && moved.isDirectory()) setOpaque(target);
     });
+  }
+
+  #renameImplied(from: ByteString, to: ByteString): void {
+    for (const path of [...this.#implied]) {
+      if (path !== from && !path.startsWith(`${from}/`)) continue;
+      this.#implied.delete(path);
+      this.#implied.add(to + path.slice(from.length));
+    }
   }
 
   #lstat(path: ByteString): BigIntStats | undefined {
@@ -237,8 +248,13 @@ class Settling {
   /** Where a path is after what was moved. */
   #moved(path: ByteString): ByteString {
     return this.#moves.reduce(
-      (now, { from, to }) => (now.startsWith(`${from}/`) ? to + now.slice(from.length) : now),
+      (now, { from, to }) =>
+        now.startsWith(`${from}/`) ? below(to, now.slice(from.length + 1)) : now,
       path,
     );
   }
+}
+
+function below(directory: ByteString, name: ByteString): ByteString {
+  return directory === '' ? name : `${directory}/${name}`;
 }

@@ -91,9 +91,11 @@ export class OciRuntime {
    * The command line that runs a process in a running container and ends with its exit
    * code. `process` is a file with an OCI process object; the runtime writes the process's
    * pid, as the host sees it, to `pid`, and errors of its own to `log`. With `console`,
-   * it sends the process's terminal to the socket at that path.
+   * it sends the process's terminal to the socket at that path, unless it relays.
    */
   execCommand(id: string, files: ExecFiles): ExecCommand {
+    // runc hands a terminal over only if nobody waits for the exit code.
+    const relays = this.type === 'runc';
     return {
       program: this.path,
       args: [
@@ -101,9 +103,10 @@ export class OciRuntime {
         ...this.globalArgs,
         ...['--log', files.log, '--log-format', 'json'],
         ...['exec', '--process', files.process, '--pid-file', files.pid],
-        ...(files.console === undefined ? [] : ['--console-socket', files.console]),
+        ...(files.console === undefined || relays ? [] : ['--console-socket', files.console]),
         id,
       ],
+      relaysTerminal: relays,
       hideHybridCgroups: this.hideHybridCgroups,
     };
   }
@@ -173,6 +176,11 @@ export interface ExecFiles {
 export interface ExecCommand {
   program: string;
   args: string[];
+  /**
+   * The runtime wants a terminal as its own stdin, stdout and stderr, and passes on between
+   * that and the command's. It looks at the size again when it gets SIGWINCH.
+   */
+  relaysTerminal: boolean;
   hideHybridCgroups: boolean;
 }
 

@@ -39,6 +39,10 @@ process.exitCode = await runCli(process.argv.slice(2), {
     const { builtinPlugins } = await import('./cni/index.ts');
     return builtinPlugins().map(({ type }) => type);
   },
+  cniTool: async (settings) => {
+    const { cniTool } = await import('./cni-tool.ts');
+    return cniTool(settings);
+  },
 });
 
 function ownVersion(): string {

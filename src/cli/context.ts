@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Config } from '../config/index.ts';
+import type { CniSettings, CniTool } from './cni-tool.ts';
 import type { CriClient } from './cri-client.ts';
 import type { Output } from './output.ts';
 import type { PullProgressSource } from './pull-progress.ts';
@@ -17,6 +18,8 @@ export interface Surroundings {
   serve(config: Config, signal: AbortSignal): Promise<void>;
   /** The types of CNI plugins that the daemon has built in. */
   builtinPlugins?(): Promise<readonly string[]>;
+  /** The CNI engine in this process, for `keelson cni`. */
+  cniTool?(settings: CniSettings): Promise<CniTool>;
   /** Reports how far pulls are; without it only their time is shown. */
   readonly pullProgress?: PullProgressSource;
 }

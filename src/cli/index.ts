@@ -1,3 +1,10 @@
+export type {
+  CniPlace,
+  CniSettings,
+  CniTool,
+  FoundNetwork,
+  PluginVersions,
+} from './cni-tool.ts';
 export type { Surroundings } from './context.ts';
 export { EXIT } from './exit-codes.ts';
 export { runCli } from './main.ts';

@@ -22,7 +22,10 @@ export function toContainerConfig(given: CriContainer | undefined): ContainerCon
   }
   const text = (field: string) => (value: string) => noNul(`config.${field}`, value);
   return {
-    metadata: { name: required('config.metadata.name', metadata.name), attempt: metadata.attempt },
+    metadata: {
+      name: required('config.metadata.name', text('metadata.name')(metadata.name)),
+      attempt: metadata.attempt,
+    },
     image: toImageReference('config.image', config.image),
     command: config.command.map(text('command')),
     args: config.args.map(text('args')),

@@ -29,6 +29,8 @@ import { stopContainerRpc } from './stop-container.ts';
 import { stopPodSandbox } from './stop-pod-sandbox.ts';
 import { streamContainers, streamPodSandboxes } from './stream-lists.ts';
 import { unary } from './unary.ts';
+import { updateContainerResourcesRpc } from './update-container-resources.ts';
+import { updatePodSandboxResources } from './update-pod-sandbox-resources.ts';
 import { updateRuntimeConfig } from './update-runtime-config.ts';
 import { version } from './version.ts';
 
@@ -46,6 +48,18 @@ export function runtimeService(context: CriContext, calls: Calls) {
     listPodSandbox: unary(context, calls, 'ListPodSandbox', listPodSandbox),
     createContainer: unary(context, calls, 'CreateContainer', createContainerRpc),
     startContainer: unary(context, calls, 'StartContainer', startContainerRpc),
+    updateContainerResources: unary(
+      context,
+      calls,
+      'UpdateContainerResources',
+      updateContainerResourcesRpc,
+    ),
+    updatePodSandboxResources: unary(
+      context,
+      calls,
+      'UpdatePodSandboxResources',
+      updatePodSandboxResources,
+    ),
     stopContainer: unary(context, calls, 'StopContainer', stopContainerRpc),
     removeContainer: unary(context, calls, 'RemoveContainer', removeContainerRpc),
     listContainers: unary(context, calls, 'ListContainers', listContainers),

@@ -43,10 +43,11 @@ export function toSandboxConfig(given: PodSandboxConfig | undefined): SandboxCon
 }
 
 function toMetadata(metadata: PodSandboxMetadata): SandboxConfig['metadata'] {
+  const text = (field: string, value: string) => noNul(field, required(field, value));
   return {
-    name: required('config.metadata.name', metadata.name),
-    namespace: required('config.metadata.namespace', metadata.namespace),
-    uid: required('config.metadata.uid', metadata.uid),
+    name: text('config.metadata.name', metadata.name),
+    namespace: text('config.metadata.namespace', metadata.namespace),
+    uid: text('config.metadata.uid', metadata.uid),
     attempt: metadata.attempt,
   };
 }

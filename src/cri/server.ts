@@ -1,8 +1,8 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
-import { during, KeelsonError } from '../base/index.ts';
+import { during, ifExists, KeelsonError } from '../base/index.ts';
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 import { Calls } from './calls.ts';
 import type { CriContext } from './context.ts';
@@ -11,6 +11,9 @@ import { runtimeService } from './runtime-service.ts';
 
 /** Kubelets send and take messages of up to 16 MiB. */
 const MESSAGE_LIMIT = 16 << 20;
+
+/** How long clients may take to read their last answers, in milliseconds. */
+const FLUSH_PATIENCE = 2000;
 
 export interface ServerOptions {
   /** `unix:///path` or `tcp://address:port`. Both services are served here. */
@@ -52,8 +55,12 @@ export class CriServer implements AsyncDisposable {
       (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
     await this.#calls.drain(this.#options.drainTimeout);
-    for (const server of this.#servers) server.forceShutdown();
+    // The last answers are still on their way: connections end by themselves after them.
+    const timer = setTimeout(() => {
+      for (const server of this.#servers) server.forceShutdown();
+    }, FLUSH_PATIENCE);
     await Promise.all(closed);
+    clearTimeout(timer);
     for (const socket of this.#sockets) await rm(socket, { force: true });
   }
 
@@ -124,6 +131,13 @@ function bind(server: Server, address: string, credentials: ServerCredentials): 
 
 /** A socket that nobody listens on was left by a daemon that was killed. */
 async function removeStaleSocket(path: string): Promise<void> {
+  const there = await ifExists(lstat(path));
+  if (there === undefined) return;
+  if (!there.isSocket()) {
+    throw new KeelsonError('ALREADY_EXISTS', `"${path}" is no socket`, {
+      hint: 'choose another --listen address, or move away what is there',
+    });
+  }
   const answered = await new Promise<boolean>((resolve) => {
     const probe = connect(path, () => resolve(true));
     probe.on('error', () => resolve(false));

@@ -7,6 +7,12 @@ import { O, socketCalls } from './socket-calls.ts';
 const TIOCSPTLCK = 0x40045431n;
 const TIOCGPTN = 0x80045430n;
 const TIOCSWINSZ = 0x5414n;
+const TCGETS = 0x5401n;
+const TCSETS = 0x5402n;
+/** Room for struct termios (ioctl_tty(2)); its first fields are four 32-bit words of flags. */
+const TERMIOS_SIZE = 64;
+/** What cfmakeraw(3) takes away of input, output and local flags, and sets of control flags. */
+const RAW = { input: 0x5eb, output: 0x1, local: 0x804b, control: 0x30 };
 const TIOCGWINSZ = 0x5413n;
 
 export interface TerminalSize {
@@ -55,9 +61,18 @@ export class Pty implements Disposable {
   }
 }
 
+export interface PtyOptions {
+  /** Nothing is echoed or translated, no key is a signal. */
+  raw?: boolean;
+}
+
 /** Makes a pseudo terminal in the current mount namespace's /dev/pts. */
-export function openPty(): { master: Pty; slavePath: string } {
+export function openPty({ raw: isRaw = false }: PtyOptions = {}): {
+  master: Pty;
+  slavePath: string;
+} {
   const fd = syscall('open pty', () => socketCalls.posixOpenpt(O.RDWR | O.NOCTTY | O.CLOEXEC));
+  if (isRaw) makeRaw(fd);
   return { slavePath: unlockSlave(fd), master: new Pty(fd) };
 }
 
@@ -67,6 +82,22 @@ function unlockSlave(master: number): string {
     syscall('unlock pty', () => raw.ioctl(master, TIOCSPTLCK, argument));
     syscall('get pty number', () => raw.ioctl(master, TIOCGPTN, argument));
     return `/dev/pts/${argument.readInt32LE()}`;
+  } catch (error) {
+    closeSync(master);
+    throw error;
+  }
+}
+
+/** Closes the master if it fails. */
+function makeRaw(master: number): void {
+  try {
+    const termios = Buffer.alloc(TERMIOS_SIZE);
+    syscall('get terminal flags', () => raw.ioctl(master, TCGETS, termios));
+    termios.writeUInt32LE((termios.readUInt32LE(0) & ~RAW.input) >>> 0, 0);
+    termios.writeUInt32LE((termios.readUInt32LE(4) & ~RAW.output) >>> 0, 4);
+    termios.writeUInt32LE((termios.readUInt32LE(8) | RAW.control) >>> 0, 8);
+    termios.writeUInt32LE((termios.readUInt32LE(12) & ~RAW.local) >>> 0, 12);
+    syscall('set terminal flags', () => raw.ioctl(master, TCSETS, termios));
   } catch (error) {
     closeSync(master);
     throw error;

@@ -111,8 +111,9 @@ describe('the user asked for', () => {
   });
 
   test('has only the groups asked for where the policy is strict', () => {
-    const asked = { supplementalGroupsPolicy: 'strict', supplementalGroups: [7] } as const;
-    expect(resolve({ ...asked, runAsUser: 1000 }).supplementalGroups).toEqual([7, 1001]);
+    const supplementalGroupsPolicy = 'strict';
+    const asked = { runAsUser: 1000, supplementalGroupsPolicy } as const;
+    expect(resolve({ ...asked, supplementalGroups: [7] }).supplementalGroups).toEqual([7, 1001]);
   });
 });
 

@@ -129,7 +129,7 @@ function startWithTerminal(command: ExecCommand): { child: ChildProcess; relay: 
       relay: undefined,
     };
   }
-  const { master, slavePath } = openPty();
+  const { master, slavePath } = openPty({ raw: true });
   const slave = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY);
   try {
     const stdio = [slave, slave, slave];

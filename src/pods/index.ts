@@ -27,3 +27,4 @@ export {
 } from './statistics.ts';
 export { stopContainer } from './stop-container.ts';
 export { stopSandbox } from './stop-sandbox.ts';
+export { updateContainerResources } from './update-container.ts';

@@ -46,6 +46,12 @@ export const COMMANDS: readonly Entry[] = [
     'Show and check the configuration of the daemon',
     () => import('./config.ts'),
   ),
+  entry(
+    HOST,
+    'cni',
+    'Attach namespaces to networks by hand, install CNI plugins',
+    () => import('./cni.ts'),
+  ),
   entry(HOST, 'doctor', 'Tell what this host has and lacks', () => import('./doctor.ts')),
   entry(HOST, 'info', 'Show the status of the daemon', () => import('./info.ts')),
   entry(

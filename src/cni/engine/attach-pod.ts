@@ -1,4 +1,4 @@
-import { during, type Logger, Steps } from '../../base/index.ts';
+import { during, KeelsonError, type Logger, Steps } from '../../base/index.ts';
 import type { CniResult, NetworkList } from '../spec/index.ts';
 import { checkAttachment } from './attachment.ts';
 import type { AttachmentRecords, PlannedAttachment } from './attachment-records.ts';
@@ -33,6 +33,7 @@ export async function attachPod(
   plan: readonly PlannedAttachment[],
   signal: AbortSignal,
 ): Promise<CniResult[]> {
+  for (const { list } of plan) await requirePlugins(runtime, list);
   let leftover = false;
   const forget = async () => {
     if (leftover) return garbage.add(containerId);
@@ -61,4 +62,14 @@ export async function attachPod(
   }
   steps.commit();
   return results;
+}
+
+/** One that is not there would be missed only after others did their part, and again in DEL. */
+async function requirePlugins(runtime: CniRuntime, list: NetworkList): Promise<void> {
+  const missing = await runtime.findMissingPlugin(list);
+  if (missing === undefined) return;
+  throw new KeelsonError('FAILED_PRECONDITION', `Cannot use network "${list.name}"`, {
+    reason: `CNI plugin "${missing}" is not installed`,
+    hint: 'install the plugin, or name its directory',
+  });
 }

@@ -81,7 +81,8 @@ export class CniRuntime {
 
   /**
    * DEL: runs the plugins in reverse order with the cached result of ADD. Succeeds when
-   * there is nothing left to remove.
+   * there is nothing left to remove. All are tried, also past one that fails: what the
+   * others made shall not stay for it; the errors come together.
    */
   async delNetworkList(
     list: NetworkList,
@@ -124,19 +125,21 @@ export class CniRuntime {
   /**
    * GC: deletes the cached attachments of this network that are not in `valid`, then lets
    * each plugin collect what belongs to no valid attachment. All are tried; the errors
-   * come together. Does nothing with `disableGC`.
+   * come together. Does nothing with `disableGC`. A function that answers `valid` is asked
+   * when no other operation runs any more.
    *
    * Runtimes that share a network must not call this: each would collect what is the
    * others'. They use `collectPlugins` with a list of all attachments.
    */
   async gcNetworkList(
     list: NetworkList,
-    valid: readonly ValidAttachment[],
+    valid: readonly ValidAttachment[] | (() => Promise<readonly ValidAttachment[]>),
     signal: AbortSignal,
   ): Promise<void> {
     if (list.disableGc) return;
     await using _ = await this.#lock('exclusive', signal);
-    const kept = new Set(valid.map(({ containerID, ifname }) => `${containerID}/${ifname}`));
+    const wanted = typeof valid === 'function' ? await valid() : valid;
+    const kept = new Set(wanted.map(({ containerID, ifname }) => `${containerID}/${ifname}`));
     const failures = new Failures();
     for (const entry of await this.cache.list()) {
       if (entry.network !== list.name || kept.has(`${entry.containerId}/${entry.ifname}`)) continue;
@@ -144,7 +147,7 @@ export class CniRuntime {
       const remove = () => this.#delete(listOf(entry) ?? list, { ...entry, netns }, signal);
       await failures.gather(remove);
     }
-    await failures.gather(() => this.#collect(list, [...valid], signal));
+    await failures.gather(() => this.#collect(list, [...wanted], signal));
     failures.throwIfAny(`Cannot collect garbage of network "${list.name}"`);
   }
 
@@ -201,9 +204,14 @@ export class CniRuntime {
     const prevResult = isAtLeast(list.cniVersion, '0.4.0')
       ? (await this.cache.read(list.name, attachment, list.cniVersion))?.result
       : undefined;
+    const failures = new Failures();
     for (const plugin of list.plugins.toReversed()) {
-      await this.#plugins.call('DEL', { list, plugin, signal }, { attachment, prevResult });
+      const remove = () =>
+        this.#plugins.call('DEL', { list, plugin, signal }, { attachment, prevResult });
+      await failures.gather(remove);
+      signal.throwIfAborted();
     }
+    failures.throwIfAny(`Cannot remove "${attachment.ifname}" from network "${list.name}"`);
     await this.cache.remove(list.name, attachment);
   }
 

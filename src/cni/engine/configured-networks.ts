@@ -1,19 +1,8 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { extname, join } from 'node:path';
-import { errnoOf, ifExists, type Logger, messageOf } from '../../base/index.ts';
-import {
-  CNI_ERROR,
-  CniError,
-  type NetworkList,
-  parseNetworkList,
-  pluginDirectoryOf,
-} from '../spec/index.ts';
+import { join } from 'node:path';
+import { type Logger, messageOf } from '../../base/index.ts';
+import { CNI_ERROR, CniError, type NetworkList, parseNetworkList } from '../spec/index.ts';
 import { DirectoryWatch } from './directory-watch.ts';
-
-const EXTENSIONS = new Set(['.conf', '.conflist', '.json']);
-
-/** Bytes that a configuration file may have. */
-const LARGEST_FILE = 1024 * 1024;
+import { networkFiles, readNetwork } from './network-files.ts';
 
 export interface ConfiguredNetworksOptions {
   confDir: string;
@@ -118,11 +107,10 @@ export class ConfiguredNetworks implements Disposable {
     const { confDir, maxNetworks } = this.#options;
     let files: string[];
     try {
-      files = (await ifExists(readdir(confDir))) ?? [];
+      files = await networkFiles(confDir);
     } catch (error) {
       return { networks: [], problem: `Cannot read "${confDir}": ${messageOf(error)}` };
     }
-    files = files.filter((file) => EXTENSIONS.has(extname(file))).sort();
     if (files.length === 0) return this.#withoutFiles();
     const networks: NetworkList[] = [];
     let problem: string | undefined;
@@ -158,38 +146,4 @@ export class ConfiguredNetworks implements Disposable {
 
 function namesOf(configuration: Configuration): string {
   return configuration.networks.map(({ name }) => name).join(' ');
-}
-
-/** Reads one network from its file, and its plugins from theirs if it has such. */
-async function readNetwork(confDir: string, file: string): Promise<NetworkList> {
-  const path = join(confDir, file);
-  const what = `Network configuration "${path}"`;
-  const json = await readJson(path, what);
-  const directory = pluginDirectoryOf(json, what);
-  if (directory === undefined) return parseNetworkList(json, what);
-  return parseNetworkList(json, what, await readPluginFiles(join(confDir, directory)));
-}
-
-async function readPluginFiles(directory: string): Promise<unknown[]> {
-  const names = await ifExists(readdir(directory)).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOTDIR') return undefined;
-    throw error;
-  });
-  const files = (names ?? []).filter((name) => extname(name) === '.conf').sort();
-  return Promise.all(
-    files.map((file) =>
-      readJson(join(directory, file), `Plugin configuration "${join(directory, file)}"`),
-    ),
-  );
-}
-
-async function readJson(path: string, what: string): Promise<unknown> {
-  try {
-    const file = await stat(path);
-    if (!file.isFile()) throw new Error('it is not a regular file');
-    if (file.size > LARGEST_FILE) throw new Error(`it is larger than ${LARGEST_FILE} bytes`);
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch (error) {
-    throw new CniError(CNI_ERROR.INVALID_CONFIG, what, { details: messageOf(error) });
-  }
 }

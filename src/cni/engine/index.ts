@@ -5,6 +5,8 @@ export { type CallablePlugin, callPlugin, type PluginMethods } from './call-plug
 export * from './cni-engine.ts';
 export { CniRuntime, type CniRuntimeOptions } from './cni-runtime.ts';
 export * from './exec-invoker.ts';
+export { findNetwork, type NetworkFile, readNetworks } from './network-files.ts';
+export { liveNamespace } from './network-namespace.ts';
 export type { NetworkStatus } from './network-readiness.ts';
 export * from './pod-attachment.ts';
 export type { PodNetwork } from './pod-network.ts';

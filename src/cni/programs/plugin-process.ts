@@ -16,16 +16,5 @@ if (plugin === undefined) {
   process.stdout.write(`${JSON.stringify({ cniVersion: '1.0.0', code: 4, msg })}\n`);
   process.exitCode = 1;
 } else {
-  const { type, supportedVersions } = plugin;
-  await servePlugin(
-    {
-      ...{ type, supportedVersions, about: `CNI ${type} plugin of Keelson` },
-      add: (call, delegates) => plugin.add(call, delegates),
-      del: (call, delegates) => plugin.del(call, delegates),
-      check: (call, delegates) => plugin.check(call, delegates),
-      gc: (call, delegates) => plugin.gc(call, delegates),
-      status: (call, delegates) => plugin.status(call, delegates),
-    },
-    new LauncherDelegates(),
-  );
+  await servePlugin({ ...plugin, about: `CNI ${type} plugin of Keelson` }, new LauncherDelegates());
 }

@@ -82,7 +82,7 @@ class Settling {
   moveThroughLinks(): void {
     for (const announced of this.#job.implied) {
       const path = this.#moved(announced);
-      if (!this.#implied.has(path)) continue;
+      if (!this.#implied.has(path) || !this.#lstat(path)?.isDirectory()) continue;
       const shown = this.#showsThrough(path);
       if (shown?.stat.isSymbolicLink()) this.#move(path, readLink(shown));
     }
@@ -100,6 +100,9 @@ class Settling {
       const here = shown.layer === this.#layer ? real : copied.get(real);
       const place = this.#moved(path);
       const link = here === undefined ? undefined : systemPath(this.#layer, here);
+      if (this.#lstat(place) !== undefined || !this.#hasParent(place)) {
+        throw badEntry(path, 'another entry has taken its place');
+      }
       this.#keepingTime(place, () => {
         this.added.bytes += copyNode(shown, systemPath(this.#layer, place), link);
       });
@@ -112,10 +115,9 @@ class Settling {
   removeIdleWhiteouts(): void {
     for (const announced of this.#job.whiteouts) {
       const path = this.#moved(announced);
-      if (this.#below.lookUp(path) !== undefined && !this.#isHidden(path)) continue;
-      // Moving things may have put something else in its place.
       const there = this.#lstat(path);
       if (there === undefined || !isWhiteout(there)) continue;
+      if (this.#below.lookUp(path) !== undefined && !this.#isHidden(path)) continue;
       this.#keepingTime(path, () => unlinkSync(systemPath(this.#layer, path)));
       this.added.inodes--;
     }
@@ -123,7 +125,7 @@ class Settling {
 
   copyAttributes(): void {
     for (const path of this.#implied) {
-      const shown = this.#showsThrough(path);
+      const shown = this.#lstat(path)?.isDirectory() ? this.#showsThrough(path) : undefined;
       if (shown?.stat.isDirectory()) {
         const from = systemPath(shown.layer, shown.path);
         copyAttributes(from, shown.stat, systemPath(this.#layer, path));
@@ -142,6 +144,10 @@ class Settling {
     return components.some((_, depth) =>
       isOpaque(this.#layer, components.slice(0, depth).join('/')),
     );
+  }
+
+  #hasParent(path: ByteString): boolean {
+    return !path.includes('/') || this.#lstat(dirname(path))?.isDirectory() === true;
   }
 
   #move(from: ByteString, target: ByteString): void {
@@ -219,10 +225,17 @@ class Settling {
     }
     this.#keepingTime(to, () => {
       if (there !== undefined) rmSync(target, { recursive: true });
+      this.#forgetImplied(to);
       renameSync(source, target);
       this.#renameImplied(from, to);
       if (there !== undefined && moved.isDirectory()) setOpaque(target);
     });
+  }
+
+  #forgetImplied(gone: ByteString): void {
+    for (const path of [...this.#implied]) {
+      if (path === gone || path.startsWith(`${gone}/`)) this.#implied.delete(path);
+    }
   }
 
   #renameImplied(from: ByteString, to: ByteString): void {
@@ -233,7 +246,13 @@ class Settling {
     }
   }
 
+  /** What this layer has at a path. Moving things may have put a link above it: that is not followed. */
   #lstat(path: ByteString): BigIntStats | undefined {
+    const components = path.split('/');
+    for (let depth = 1; depth < components.length; depth++) {
+      const above = systemPath(this.#layer, components.slice(0, depth).join('/'));
+      if (!lstatSync(above, { throwIfNoEntry: false })?.isDirectory()) return undefined;
+    }
     return lstatSync(systemPath(this.#layer, path), { bigint: true, throwIfNoEntry: false });
   }
 

@@ -1,0 +1,73 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ifExists, KeelsonError, NEVER, writeFileAtomic } from '../base/index.ts';
+import { processesOf } from '../linux/index.ts';
+import type { Resources } from '../oci/spec/index.ts';
+import { cgroupDirectoryOf } from './cgroup-paths.ts';
+import type { ContainerResources } from './config.ts';
+import { containerPaths } from './container-paths.ts';
+import { oomScoreAdjFor, resourcesFor } from './container-resources.ts';
+import { readSpec } from './container-spec.ts';
+import type { Pods } from './pods.ts';
+import { isLive } from './record-exit.ts';
+import type { ContainerRecord } from './records.ts';
+
+/**
+ * Changes the limits of a container that has not ended; values that are not given stay.
+ * What is in effect afterwards is in the record.
+ */
+export async function updateContainerResources(
+  pods: Pods,
+  idOrPrefix: string,
+  changes: ContainerResources,
+  signal: AbortSignal,
+): Promise<void> {
+  const { id } = pods.containers.get(idOrPrefix);
+  using _held = await pods.locks.acquire(id, signal);
+  const container = pods.containers.get(id);
+  if (!isLive(container)) {
+    throw new KeelsonError('FAILED_PRECONDITION', `Cannot change the limits of container "${id}"`, {
+      reason: `it is ${container.state.phase}`,
+    });
+  }
+  const merged = merge(container.config.resources, changes);
+  const resources = resourcesFor(merged, pods.host, pods.settings.pidsLimit);
+  // Not cancelled with the call: half an update would leave the record wrong.
+  await pods.runtimes.get(container.handler).update(id, resources, NEVER);
+  if (changes.oomScoreAdj !== undefined) await adjustOomScores(pods, container, merged);
+  await updateSpec(containerPaths(pods, id).bundle, resources);
+  await pods.containers.update(container, {
+    config: { ...container.config, resources: merged },
+  });
+}
+
+/** Runtimes set it when a process starts; those that run are told one by one. */
+async function adjustOomScores(
+  pods: Pods,
+  container: ContainerRecord,
+  { oomScoreAdj }: ContainerResources,
+): Promise<void> {
+  const score = String(oomScoreAdjFor(oomScoreAdj, pods.host) ?? 0);
+  const cgroup = cgroupDirectoryOf(container.cgroupsPath);
+  for (const pid of await processesOf(pods.host.cgroups, cgroup)) {
+    await ifExists(writeFile(`/proc/${pid}/oom_score_adj`, score, { flag: 'r+' }));
+  }
+}
+
+/** config.json keeps saying what the container is. */
+async function updateSpec(bundle: string, resources: Resources): Promise<void> {
+  const spec = await readSpec(bundle);
+  const linux = { ...spec.linux, resources: { ...spec.linux.resources, ...resources } };
+  await writeFileAtomic(join(bundle, 'config.json'), JSON.stringify({ ...spec, linux }));
+}
+
+function merge(now: ContainerResources, changes: ContainerResources): ContainerResources {
+  const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+  const { hugepageLimits, unified, ...values } = Object.fromEntries(given) as ContainerResources;
+  return {
+    ...now,
+    ...values,
+    hugepageLimits: hugepageLimits.length > 0 ? hugepageLimits : now.hugepageLimits,
+    unified: { ...now.unified, ...unified },
+  };
+}

@@ -18,6 +18,7 @@ import {
   SelectingInvoker,
   uninstallLaunchers,
 } from './cni/index.ts';
+import { NetworkNamespace } from './linux/index.ts';
 
 /** The CNI engine for one command: what the daemon does to pods, for whichever namespace. */
 export function cniTool(settings: CniSettings): CniTool {
@@ -33,7 +34,7 @@ export function cniTool(settings: CniSettings): CniTool {
     async add(name, place, signal) {
       const list = await find(name);
       const attachment = attachmentOf(place);
-      await refuseSecond(runtime, list, attachment);
+      await refuseSecond(runtime, attachment);
       return formatResult(await addOrUndo(runtime, list, attachment, signal), list.cniVersion);
     },
     async del(name, place, signal) {
@@ -70,15 +71,13 @@ function attachmentOf({ netns, ...rest }: CniPlace): Attachment {
   return { ...rest, netns: netns === '' ? '' : resolve(netns) };
 }
 
-/** A second ADD would take the place of the first one in the cache, and what that made be lost. */
-async function refuseSecond(
-  runtime: CniRuntime,
-  list: NetworkList,
-  attachment: Attachment,
-): Promise<void> {
-  if ((await runtime.cache.read(list.name, attachment)) === undefined) return;
-  throw new KeelsonError('ALREADY_EXISTS', `Cannot add "${attachment.ifname}"`, {
-    reason: `container "${attachment.containerId}" is attached to network "${list.name}" by it`,
+/** An attachment is known by container and interface: there may be one, whatever the network. */
+async function refuseSecond(runtime: CniRuntime, attachment: Attachment): Promise<void> {
+  const { containerId, ifname } = attachment;
+  const present = (await runtime.cache.list(containerId)).find((one) => one.ifname === ifname);
+  if (present === undefined) return;
+  throw new KeelsonError('ALREADY_EXISTS', `Cannot add "${ifname}"`, {
+    reason: `container "${containerId}" is attached to network "${present.network}" by it`,
     hint: 'use "keelson cni del" first, or --ifname for a second interface',
   });
 }
@@ -89,14 +88,23 @@ async function addOrUndo(
   attachment: Attachment,
   signal: AbortSignal,
 ) {
+  const wasThere = await hasInterface(attachment);
   try {
     return await runtime.addNetworkList(list, attachment, signal);
   } catch (error) {
+    // DEL removes the interface of that name, which then is somebody else's.
+    if (wasThere) throw error;
     // The specification wants a DEL after an ADD that failed. What failed first is told.
     const undo = AbortSignal.timeout(UNDO_PATIENCE);
     await runtime.delNetworkList(list, attachment, undo).catch(() => {});
     throw error;
   }
+}
+
+async function hasInterface({ netns, ifname }: Attachment): Promise<boolean> {
+  if ((await liveNamespace(netns)) === '') return false;
+  using namespace = NetworkNamespace.open(netns);
+  return (await namespace.findLink(ifname)) !== undefined;
 }
 
 /** Milliseconds for the DEL after an ADD that failed or was interrupted. */

@@ -79,18 +79,17 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
 
 async function openStreaming(config: Config, logger: Logger, pods: Pods): Promise<StreamingServer> {
   const { address, port, tls } = config.streaming;
-  const { cert, key } = tls;
-  return StreamingServer.open({
-    ...{ address, port, logger, backend: streamingBackend(pods) },
-    ...(cert === undefined || key === undefined
-      ? {}
-      : {
-          tls: {
-            certificate: await pem(cert),
-            key: await pem(key),
-          },
-        }),
-  });
+  const { cert, key, clientCa } = tls;
+  const backend = streamingBackend(pods);
+  if (cert === undefined || key === undefined) {
+    return StreamingServer.open({ address, port, logger, backend });
+  }
+  const certificates = {
+    certificate: await pem(cert),
+    key: await pem(key),
+    ...(clientCa === undefined ? {} : { clientCa: await pem(clientCa) }),
+  };
+  return StreamingServer.open({ address, port, logger, backend, tls: certificates });
 }
 
 function openImages(config: Config, logger: Logger): Promise<ImageStore> {

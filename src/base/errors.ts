@@ -78,12 +78,15 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Runs `work`, and answers undefined instead of failing when the file or directory is not there. */
+/**
+ * Runs `work`, and answers undefined instead of failing when the file or directory is not
+ * there. A file below /proc whose process ends while it is read says ESRCH.
+ */
 export async function ifExists<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return undefined;
     throw error;
   }
 }

@@ -106,17 +106,16 @@ test('a call that is aborted already starts nothing', async () => {
 test('landing waits also for work that was started meanwhile', async () => {
   const flights = new Flights<string>();
   const [first, second] = [controlled(), controlled()];
+  const calls = [flights.join('a', NEVER, first.work)];
   let landed = false;
-  const chain = flights
-    .join('a', NEVER, first.work)
-    .then(() => flights.join('a', NEVER, second.work));
   const landing = flights.landed().then(() => {
     landed = true;
   });
+  calls.push(flights.join('b', NEVER, second.work));
   first.resolve('one');
   await new Promise((resolve) => setImmediate(resolve));
   expect(landed).toBe(false);
   second.resolve('two');
-  expect(await chain).toBe('two');
+  expect(await Promise.all(calls)).toEqual(['one', 'two']);
   await landing;
 });

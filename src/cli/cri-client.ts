@@ -53,6 +53,11 @@ export class CriClient implements Disposable {
     this.local = options.runtime.uri.startsWith('unix:');
   }
 
+  /** The certificate files for the runtime service and its streaming server. */
+  get tls(): Endpoint['tls'] {
+    return this.#options.runtime.tls;
+  }
+
   /** Fails with a KeelsonError that has the code of the gRPC status. */
   call<Request, Response>(
     method: UnaryMethod<Request, Response>,

@@ -6,7 +6,7 @@ import type { GlobalOptions } from './endpoints.ts';
 import { EXIT } from './exit-codes.ts';
 
 /** Commands whose exit code is that of a program in a container. */
-const HAVE_PROGRAM_CODE = new Set(['run', 'exec']);
+const HAVE_PROGRAM_CODE = new Set(['run', 'exec', 'attach']);
 
 /** Runs one command line and answers the exit code. Errors are told on stderr. */
 export async function runCli(args: readonly string[], around: Surroundings): Promise<number> {

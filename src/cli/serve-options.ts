@@ -21,6 +21,8 @@ export function serveOptions(command: Command): Command {
     )
     .option('--registry-config-dir <dirs>', 'HOST/hosts.toml of registries, separated by ":"')
     .option('--default-network', 'an embedded bridge while there is no network configuration')
+    .option('--stream-address <ip>', 'where exec, attach and port-forward are (default: 127.0.0.1)')
+    .option('--stream-port <port>', 'its port, 0 for any free one (default: 0)')
     .option('--log-level <level>', 'trace, debug, info, warn, error or silent (default: info)');
 }
 

@@ -26,6 +26,8 @@ export interface ConfigFlags {
   /** Directories, separated by `:`. */
   registryConfigDir?: string;
   defaultNetwork?: boolean;
+  streamAddress?: string;
+  streamPort?: string;
   logLevel?: string;
 }
 
@@ -38,6 +40,8 @@ const KEY_OF_FLAG: Record<keyof ConfigFlags, readonly [key: string, flag: string
   cniBinDir: ['cni.bin_dirs', '--cni-bin-dir'],
   registryConfigDir: ['images.registry_config_dirs', '--registry-config-dir'],
   defaultNetwork: ['cni.default_network', '--default-network'],
+  streamAddress: ['streaming.address', '--stream-address'],
+  streamPort: ['streaming.port', '--stream-port'],
   logLevel: ['log.level', '--log-level'],
 };
 

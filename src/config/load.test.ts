@@ -162,7 +162,13 @@ describe('refusals', () => {
 
 it('dumps a configuration that reads to the same result', async () => {
   await writeFile(file, 'listen = ["tcp://[::1]:9"]\n[runtimes."my.crun"]\ntype = "crun"\n');
-  const flags = { defaultNetwork: true, registryConfigDir: '/a:/b', logLevel: 'debug' };
+  const flags = {
+    defaultNetwork: true,
+    registryConfigDir: '/a:/b',
+    streamAddress: '::1',
+    streamPort: '4321',
+    logLevel: 'debug',
+  };
   const config = await loadConfig({ file, flags });
   await writeFile(file, dumpConfig(config));
   expect(await loadConfig({ file })).toEqual(config);

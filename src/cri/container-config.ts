@@ -77,6 +77,7 @@ function toMount(mount: Mount): MountConfig {
   if (mount.image !== undefined && mount.image.image !== '') {
     throw invalid(field, `ImageVolumeMountFailed: image volumes ("${path}") are not supported`);
   }
+  if (mount.imageSubPath !== '') throw invalid(field, `image_sub_path ("${path}") needs an image`);
   if (mount.uidMappings.length + mount.gidMappings.length > 0) {
     throw invalid(field, `id mappings ("${path}") need user namespaces, which are not supported`);
   }

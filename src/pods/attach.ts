@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Duplex, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { abandonOn, NEVER } from '../base/index.ts';
 import { connectSeqpacket } from '../linux/index.ts';
 import { MONITOR_FILES } from '../oci/runtime/index.ts';
@@ -24,11 +24,17 @@ export async function attachContainer(
 ): Promise<{ code: number } | undefined> {
   const { id, config } = runningContainer(pods, containerId, 'attach to');
   const { bundle } = containerPaths(pods, id);
-  const socket = await connectSeqpacket(join(bundle, MONITOR_FILES.attach), signal);
-  using _socket = { [Symbol.dispose]: () => void socket.destroy() };
+  await using sockets = new AsyncDisposableStack();
+  const connect = async () => {
+    const socket = await connectSeqpacket(join(bundle, MONITOR_FILES.attach), signal);
+    sockets.defer(() => void socket.destroy());
+    return socket;
+  };
+  const socket = await connect();
   if (config.tty) void resize(pods, bundle, io);
-  if (config.stdin) io.stdin?.on('error', () => {}).pipe(socket);
-  else io.stdin?.resume();
+  // Not on the same socket: what the monitor has not read of it when the container ends
+  // would reset it, and lose the end of the output.
+  if (io.stdin !== undefined) feed(io.stdin, config.stdin ? await connect() : undefined);
   await copyOut(socket, io, signal);
   signal.throwIfAborted();
   const container = pods.containers.find(id);
@@ -37,6 +43,17 @@ export async function attachContainer(
   }
   const ended = pods.containers.find(id);
   return ended?.state.phase === 'exited' ? { code: ended.state.exitCode } : undefined;
+}
+
+function feed(stdin: Readable, socket: Duplex | undefined): void {
+  stdin.on('error', () => {});
+  if (socket === undefined) {
+    stdin.resume();
+    return;
+  }
+  // The output comes here, too.
+  socket.on('error', () => {}).resume();
+  stdin.pipe(socket);
 }
 
 async function resize(pods: Pods, bundle: string, io: CommandIo): Promise<void> {

@@ -8,11 +8,11 @@ import {
   writeFileAtomic,
 } from '../base/index.ts';
 
-/** A record came, was replaced, or went. */
+/** A record was replaced, or went. */
 export interface RecordChange<T> {
   /** The record after the change; the last one if it went. */
   record: T;
-  before: T | undefined;
+  before: T;
   after: T | undefined;
 }
 

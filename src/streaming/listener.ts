@@ -11,7 +11,12 @@ export interface ListenOptions {
   /** 0: any free one. */
   port: number;
   /** PEM. Left out: plain HTTP. */
-  tls?: { certificate: string | Buffer; key: string | Buffer };
+  tls?: {
+    certificate: string | Buffer;
+    key: string | Buffer;
+    /** Who must have signed the clients' certificates. Left out: clients need none. */
+    clientCa?: string | Buffer;
+  };
   /** The host in the URLs. Default: the address, or loopback when that is a wildcard. */
   advertisedHost?: string;
   limits: StreamingLimits;
@@ -79,6 +84,9 @@ function createServer({ tls, limits }: ListenOptions): Server {
     ...options,
     cert: tls.certificate,
     key: tls.key,
+    ...(tls.clientCa === undefined
+      ? {}
+      : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
     minVersion: 'TLSv1.2',
     handshakeTimeout: limits.request,
   });

@@ -117,7 +117,10 @@ async function servePortForward(
     const transport = createWebSocketStream(connection.socket);
     await serveSpdyPortForward({ ...options, transport });
   } else {
-    const form = WEBSOCKET_PORT_FORWARD_PROTOCOLS.get(connection.protocol) ?? 'binary';
-    await serveWebSocketPortForward({ ...options, socket: connection.socket, form });
+    const protocol = WEBSOCKET_PORT_FORWARD_PROTOCOLS.get(connection.protocol) ?? {
+      form: 'binary',
+      closable: false,
+    };
+    await serveWebSocketPortForward({ ...options, ...protocol, socket: connection.socket });
   }
 }

@@ -19,6 +19,8 @@ export interface WebSocketChannelsOptions {
   form: MessageForm;
   /** Whether the client can close a channel (v5). */
   closable: boolean;
+  /** Whether the client is told in the same way that a channel is at its end. Default false. */
+  tellsEnd?: boolean;
   /** How many channels there are. */
   count: number;
   /** Aborted when the client leaves. */
@@ -103,8 +105,9 @@ export class WebSocketChannels {
   #newChannel(index: number): ChannelStream {
     const carrier = {
       send: (piece: Buffer, done: Done) => this.#send(index, piece, done),
-      // The protocols have no way to tell a client that a channel is at its end.
-      sendEnd: (done: Done) => done(),
+      // Most protocols have no way to tell a client that a channel is at its end.
+      sendEnd: (done: Done) =>
+        this.#options.tellsEnd ? this.#send(CLOSE_CHANNEL, Buffer.of(index), done) : done(),
       closed: () => {},
     };
     return new ChannelStream(carrier, this.#budget);

@@ -150,6 +150,15 @@ describe('ADD and DEL of a list', () => {
     expect(await readdir(plugins.path('cache/results'))).toEqual([]);
   });
 
+  test('DEL goes on past a plugin that fails, and fails in the end', async () => {
+    await plugins.addRecorder('a');
+    await plugins.add('b', failing(11, 'stuck'));
+    await plugins.addRecorder('c');
+    const remove = runtime().delNetworkList(list('1.0.0', ['a', 'b', 'c']), attachment, NEVER);
+    await expect(remove).rejects.toThrow('stuck');
+    expect(await plugins.calls()).toEqual(['DEL c c1 eth0', 'DEL a c1 eth0']);
+  });
+
   test.each<[string, Partial<Attachment>]>([
     ['CNI_CONTAINERID', { containerId: '../etc' }],
     ['CNI_CONTAINERID', { containerId: '' }],

@@ -254,6 +254,17 @@ describe('attach', () => {
     expect(await readdir(plugins.path('cache/results'))).toEqual([]);
   });
 
+  test('whose plugin is not installed is refused before anything is done', async () => {
+    await plugins.addRecorder('a');
+    await configure('1.conflist', 'one', ['a', 'absent']);
+    const engine = await openEngine();
+    await expect(engine.attach(pod(), NEVER)).rejects.toThrow(
+      'CNI plugin "absent" is not installed',
+    );
+    expect(await plugins.calls()).toEqual([]);
+    expect(await records()).toEqual([]);
+  });
+
   test('that is given up is undone, though the caller is gone', async () => {
     await plugins.addRecorder('a', { before: '[ $CNI_COMMAND = DEL ] || sleep 1000' });
     await configure('1.conflist', 'one', ['a']);
@@ -425,7 +436,7 @@ describe('garbage', () => {
     const { logger, lines } = listener();
     const engine = await openEngine({ logger });
     await expect(engine.attach(pod(), NEVER)).rejects.toThrow('no');
-    expect(lines.join()).toMatch(/cannot undo "add eth0" of attach-pod: no/);
+    expect(lines.join()).toMatch(/cannot undo "add eth0" of attach-pod: .*: no/);
     expect(await records()).toEqual(['c1.json']);
     await engine.collectGarbage([], NEVER);
     expect(lines.join()).toMatch(/cannot detach what is no pod any more, trying again later: .*no/);

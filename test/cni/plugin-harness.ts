@@ -10,7 +10,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NEVER } from '../../src/base/index.ts';
-import { builtinPlugins } from '../../src/cni/plugins/index.ts';
+import { type BuiltinOptions, builtinPlugins } from '../../src/cni/plugins/index.ts';
 import {
   type CniResult,
   formatResult,
@@ -100,7 +100,11 @@ export function newContainerId(): string {
 
 /** Runs built-in plugins, delegating to one another. */
 export class BuiltIn implements PluginInvoker {
-  readonly #plugins: Plugin[] = builtinPlugins();
+  readonly #plugins: Plugin[];
+
+  constructor(options: BuiltinOptions = {}) {
+    this.#plugins = builtinPlugins(options);
+  }
 
   async invoke(type: string, call: PluginCall): Promise<CniResult | undefined> {
     const plugin = this.#plugins.find((one) => one.type === type);

@@ -151,7 +151,10 @@ test('an image in use is removed by name; its containers go on', async () => {
   await daemon.images.removeImage({ image: { image: reference } });
   expect((await daemon.images.imageStatus({ image: { image: reference } })).image).toBeUndefined();
   expect(await codeOf(createContainer(daemon, pod, containerConfig(reference)))).toBe('NOT_FOUND');
-  const { stdout } = await daemon.runtime.execSync({ containerId, cmd: ['/bin/cat', '/etc/group'] });
+  const { stdout } = await daemon.runtime.execSync({
+    containerId,
+    cmd: ['/bin/cat', '/etc/group'],
+  });
   expect(stdout.toString()).toContain('root:x:0:');
   expect((await statusOf(daemon, containerId)).image!.image).toBe(reference);
 });

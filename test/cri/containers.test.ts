@@ -183,7 +183,10 @@ test("a stop sends the image's signal, which the container's own overrides", asy
   const reference = await suite.add('stops', busyboxImage({ config: { StopSignal: 'SIGINT' } }));
   const own = await stopped(trapping('INT'), reference);
   expect(own.status).toMatchObject({ exitCode: 5, stopSignal: Signal.SIGNAL_SIGINT });
-  const asked = await stopped({ ...trapping('TERM'), stopSignal: Signal.SIGNAL_SIGTERM }, reference);
+  const asked = await stopped(
+    { ...trapping('TERM'), stopSignal: Signal.SIGNAL_SIGTERM },
+    reference,
+  );
   expect(asked.status.exitCode).toBe(5);
 });
 
@@ -233,6 +236,11 @@ test('removal kills what runs, keeps the log, and is fine with what is not there
 test('what a container wrote is gone with it', async () => {
   const { daemon, image } = suite;
   await runToEnd(daemon, pod, image, shell('echo mine > /etc/mine'));
-  const { lines } = await runToEnd(daemon, pod, image, shell('ls /etc/mine 2>/dev/null || echo fresh'));
+  const { lines } = await runToEnd(
+    daemon,
+    pod,
+    image,
+    shell('ls /etc/mine 2>/dev/null || echo fresh'),
+  );
   expect(lines.at(-1)).toBe('fresh');
 });

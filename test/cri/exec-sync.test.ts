@@ -114,7 +114,9 @@ test('when the client gives up the command is killed', async () => {
   const cmd = ['/bin/sh', '-c', 'echo $$ > /tmp/orphan; sleep 1000000'];
   const call = suite.daemon.runtime.execSync({ containerId, cmd }, { signal: abort.signal });
   const end = codeOf(call);
-  const pid = await waitFor('the command', async () => (await exec('cat /tmp/orphan')).stdout.trim());
+  const pid = await waitFor('the command', async () =>
+    (await exec('cat /tmp/orphan')).stdout.trim(),
+  );
   abort.abort();
   expect(await end).toBe('CANCELLED');
   await waitFor('its end', async () => (await exec(`kill -0 ${pid}`)).exitCode !== 0);

@@ -194,14 +194,22 @@ test('what cannot be pulled', async () => {
   const failure = (image: string) => codeOf(pull(image));
   expect(await codeOf(suite.daemon.images.pullImage())).toBe('INVALID_ARGUMENT');
   expect(await failure('')).toBe('INVALID_ARGUMENT');
-  for (const bad of [`${host}/UPPER`, `${host}/a:b:c`, `${host}/x@sha256:12`, `${host}/../x`, 'a b']) {
+  for (const bad of [
+    `${host}/UPPER`,
+    `${host}/a:b:c`,
+    `${host}/x@sha256:12`,
+    `${host}/../x`,
+    'a b',
+  ]) {
     expect(await failure(bad), bad).toBe('INVALID_ARGUMENT');
   }
   expect(await failure(`${host}/no-such-image:1`)).toBe('NOT_FOUND');
   expect(await failure(`${host}/busybox:no-such-tag`)).toBe('NOT_FOUND');
   expect(await failure(`${host}/busybox@sha256:${'1'.repeat(64)}`)).toBe('NOT_FOUND');
   const nobody = pull('127.0.0.1:1/x:1');
-  await expect(nobody).rejects.toMatchObject({ details: expect.stringMatching(/^RegistryUnavail/) });
+  await expect(nobody).rejects.toMatchObject({
+    details: expect.stringMatching(/^RegistryUnavail/),
+  });
 });
 
 test('names that are empty or none', async () => {
@@ -211,9 +219,7 @@ test('names that are empty or none', async () => {
   expect(await codeOf(images.removeImage())).toBe('INVALID_ARGUMENT');
   expect(await find('no-such-image')).toBeUndefined();
   expect(await find(`sha256:${'2'.repeat(64)}`)).toBeUndefined();
-  expect(await codeOf(images.imageStatus({ image: { image: 'UPPER' } }))).toBe(
-    'INVALID_ARGUMENT',
-  );
+  expect(await codeOf(images.imageStatus({ image: { image: 'UPPER' } }))).toBe('INVALID_ARGUMENT');
 });
 
 test('a pull whose deadline is over ends, and the next one works', async () => {

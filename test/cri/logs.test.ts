@@ -134,7 +134,10 @@ test('a path that leads out of the log directory is refused', async () => {
 
 test('after a rename and ReopenContainerLog the log goes on in a new file', async () => {
   const { daemon, image } = suite;
-  const config = containerConfig(image, shell('i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done'));
+  const config = containerConfig(
+    image,
+    shell('i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done'),
+  );
   const containerId = await runContainer(daemon, pod, config);
   const path = join(pod.config.logDirectory, config.logPath);
   await waitFor('a line', async () => (await logLines(pod, config)).length > 0);

@@ -191,7 +191,8 @@ test('recursive read-only mounts: as Status says, else refused by name', async (
     });
   const plain = createContainer(suite.daemon, pod, config({ readonly: true }));
   if (able) await plain;
-  else await expect(plain).rejects.toMatchObject({ details: expect.stringMatching(/RROUnsupported/) });
+  else
+    await expect(plain).rejects.toMatchObject({ details: expect.stringMatching(/RROUnsupported/) });
   const wrong = createContainer(suite.daemon, pod, config({ readonly: false }));
   await expect(wrong).rejects.toMatchObject({ details: expect.stringMatching(/RROUnsupported/) });
 });

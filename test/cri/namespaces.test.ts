@@ -18,7 +18,9 @@ import { codeOf, criSuite, execIn, runToEnd, shell, statusOf } from './suite.ts'
 const suite = criSuite();
 const { POD, CONTAINER, NODE, TARGET } = NamespaceMode;
 
-const options = (namespaceOptions: object) => ({ linux: { securityContext: { namespaceOptions } } });
+const options = (namespaceOptions: object) => ({
+  linux: { securityContext: { namespaceOptions } },
+});
 
 /** The namespaces that a container sees, by kind. */
 async function namespaces(id: string): Promise<Record<string, string>> {
@@ -34,7 +36,9 @@ async function hostNamespace(kind: string): Promise<string> {
   return readlink(`/proc/${suite.daemon.pid}/ns/${kind}`);
 }
 
-async function podWith(namespaceOptions: object): Promise<{ pod: Pod; run: () => Promise<string> }> {
+async function podWith(
+  namespaceOptions: object,
+): Promise<{ pod: Pod; run: () => Promise<string> }> {
   const pod = await runPod(suite.daemon, options(namespaceOptions));
   const run = () =>
     runContainer(suite.daemon, pod, containerConfig(suite.image, options(namespaceOptions)));

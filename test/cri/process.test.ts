@@ -111,7 +111,8 @@ test("the working directory is the container's, the image's, or /; it is made wh
 });
 
 test("an image's volumes hold what the image has there, each container its own", async () => {
-  const look = 'cat /volume/file; stat -c "%a %u %g" /volume; echo mine > /volume/file; cat /volume/file';
+  const look =
+    'cat /volume/file; stat -c "%a %u %g" /volume; echo mine > /volume/file; cat /volume/file';
   const expected = ['from the image', '700 12 34', 'mine'];
   expect(await lines(shell(look), speaking)).toEqual(expected);
   expect(await lines(shell(look), speaking)).toEqual(expected);
@@ -147,7 +148,8 @@ test('default mounts and devices are those of every container', async () => {
   }
   const devices = 'for d in null zero full random urandom tty; do test -c /dev/$d && echo $d; done';
   expect(await lines(shell(devices))).toEqual(['null', 'zero', 'full', 'random', 'urandom', 'tty']);
-  const use = 'echo x > /dev/null; head -c 4 /dev/zero | wc -c; ls /dev/fd /dev/ptmx > /dev/null && echo links';
+  const use =
+    'echo x > /dev/null; head -c 4 /dev/zero | wc -c; ls /dev/fd /dev/ptmx > /dev/null && echo links';
   expect(await lines(shell(use))).toEqual(['4', 'links']);
 });
 

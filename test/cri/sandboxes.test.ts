@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
+import { NamespaceMode, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
 import { containerConfig, podConfig, runContainer, runPod } from '../harness/index.ts';
 import { codeOf, criSuite } from './suite.ts';
 
 const suite = criSuite();
+const { CONTAINER, NODE } = NamespaceMode;
 const UNKNOWN_ID = randomBytes(32).toString('hex');
 
 test('a pod sandbox is ready with an address, and its status says what was asked', async () => {
@@ -46,7 +47,7 @@ test('verbose status tells more, as JSON under "info"', async () => {
 
 test('the namespaces options of a sandbox are echoed', async () => {
   const { daemon } = suite;
-  const options = { network: 2, pid: 1, ipc: 2 };
+  const options = { network: NODE, pid: CONTAINER, ipc: NODE };
   const pod = await runPod(daemon, { linux: { securityContext: { namespaceOptions: options } } });
   const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId: pod.id });
   expect(status!.linux!.namespaces!.options).toMatchObject(options);

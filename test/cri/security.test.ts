@@ -1,7 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import type { DeepPartial, LinuxContainerSecurityContext } from '../../src/gen/runtime/v1/api.ts';
+import {
+  type DeepPartial,
+  type LinuxContainerSecurityContext,
+  NamespaceMode,
+  SecurityProfile_ProfileType as ProfileType,
+} from '../../src/gen/runtime/v1/api.ts';
 import { parseCapabilityMask } from '../../src/oci/spec/index.ts';
 import { containerConfig, createContainer, type Pod, runPod } from '../harness/index.ts';
 import { codeOf, criSuite, runToEnd, shell } from './suite.ts';
@@ -153,7 +158,8 @@ test('seccomp: a profile of the node is applied', async () => {
   const expected = [expect.stringContaining('not permitted'), 'refused', 'made'];
   expect(await say(script, { seccomp: { profileType: 2, localhostRef: path } })).toEqual(expected);
   expect(await say(script, { seccompProfilePath: `localhost/${path}` })).toEqual(expected);
-  const localhost = (localhostRef: string) => refusal({ seccomp: { profileType: 2, localhostRef } });
+  const localhost = (localhostRef: string) =>
+    refusal({ seccomp: { profileType: 2, localhostRef } });
   expect(await localhost('')).toBe('INVALID_ARGUMENT');
   expect(await localhost('relative.json')).toBe('INVALID_ARGUMENT');
   expect(await localhost(`${path}.absent`)).toBe('INVALID_ARGUMENT');
@@ -191,7 +197,7 @@ test('a device that was not asked for cannot be used, even when it is made', asy
 });
 
 test('AppArmor: a profile that the kernel cannot have is refused, others change nothing', async () => {
-  const localhost = { profileType: 2, localhostRef: 'some-profile' };
+  const localhost = { profileType: ProfileType.Localhost, localhostRef: 'some-profile' };
   expect(await refusal({ apparmor: localhost })).toBe('INVALID_ARGUMENT');
   expect(await refusal({ apparmorProfile: 'localhost/some-profile' })).toBe('INVALID_ARGUMENT');
   expect(await refusal({ apparmor: { profileType: 0 } })).toBe('OK');
@@ -202,9 +208,9 @@ test('user namespaces are refused as long as Status does not offer them', async 
   const { runtimeHandlers } = await suite.daemon.runtime.status();
   expect(runtimeHandlers.some((each) => each.features!.userNamespaces)).toBe(false);
   const one = [{ hostId: 100000, containerId: 0, length: 65536 }];
-  const usernsOptions = { mode: 0, uids: one, gids: one };
-  const namespaceOptions = { pid: 1, usernsOptions };
+  const usernsOptions = { mode: NamespaceMode.POD, uids: one, gids: one };
+  const namespaceOptions = { pid: NamespaceMode.CONTAINER, usernsOptions };
   expect(await refusal({ namespaceOptions })).toBe('INVALID_ARGUMENT');
-  const host = { pid: 1, usernsOptions: { mode: 2 } };
+  const host = { pid: NamespaceMode.CONTAINER, usernsOptions: { mode: NamespaceMode.NODE } };
   expect(await refusal({ namespaceOptions: host })).toBe('OK');
 });

@@ -40,7 +40,11 @@ async function identity(
   const kernel = {
     uid: Number(uid.split(/\s+/)[1]),
     gid: Number(gid.split(/\s+/)[1]),
-    groups: groups.split(/\s+/).filter(Boolean).map(Number).sort((a, b) => a - b),
+    groups: groups
+      .split(/\s+/)
+      .filter(Boolean)
+      .map(Number)
+      .sort((a, b) => a - b),
   };
   const { linux } = status.user!;
   expect([Number(linux!.uid), Number(linux!.gid)]).toEqual([kernel.uid, kernel.gid]);

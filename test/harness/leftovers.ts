@@ -1,4 +1,5 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { outputOrNothing } from './programs.ts';
 
 /** Processes and mounts that belong to what lives in `directory`. */
@@ -21,7 +22,10 @@ export async function killLeftovers(directory: string): Promise<void> {
     }
   }
   const mounts = await mountsUnder(directory);
-  for (const target of mounts.reverse()) await outputOrNothing('umount', '-l', target);
+  for (const target of mounts.reverse()) {
+    await outputOrNothing('umount', '-l', target);
+    if (target.startsWith('/run/netns/')) await rm(target, { force: true });
+  }
 }
 
 interface Leftover {
@@ -49,11 +53,27 @@ async function processesOf(directory: string): Promise<Leftover[]> {
   return found;
 }
 
-/** In the order they were mounted. */
+/**
+ * In the order they were mounted. The daemon pins network namespaces elsewhere, by the
+ * beginning of the pod's id.
+ */
 async function mountsUnder(directory: string): Promise<string[]> {
+  const pods = [
+    ...(await readdir(join(directory, 'state/sandboxes')).catch(() => [])),
+    ...(await readdir(join(directory, 'state/unreadable')).catch(() => [])),
+  ];
   const lines = (await readText('/proc/self/mountinfo')).split('\n');
-  const targets = lines.map((line) => line.split(' ')[4] ?? '');
-  return targets.filter((target) => target === directory || target.startsWith(`${directory}/`));
+  // proc_pid_mountinfo(5): blanks and backslashes are written as octal numbers.
+  const targets = lines.map((line) =>
+    (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) =>
+      String.fromCharCode(Number.parseInt(octal, 8)),
+    ),
+  );
+  return targets.filter((target) => {
+    const [, pinned] = /^\/run\/netns\/keelson-([0-9a-f]{16})$/.exec(target) ?? [];
+    if (pinned !== undefined) return pods.some((pod) => pod.includes(pinned));
+    return target === directory || target.startsWith(`${directory}/`);
+  });
 }
 
 async function readText(path: string): Promise<string> {

@@ -14,6 +14,9 @@ const digestOf = (content: Buffer) =>
 export interface UnpackTestOptions {
   /** The blob, if it is not the archive itself. */
   blob?: Buffer;
+  /** Promised digests, if they are not the right ones. */
+  digest?: string;
+  diffId?: string;
   limits?: { bytes: number; entries: number };
   refuseDevices?: boolean;
 }
@@ -32,8 +35,8 @@ export async function unpackArchive(
   return unpackLayer({
     blob: `${directory}.blob`,
     size: blob.length,
-    digest: digestOf(blob),
-    diffId: digestOf(archive),
+    digest: options.digest ?? digestOf(blob),
+    diffId: options.diffId ?? digestOf(archive),
     file: undefined,
     directory,
     limits: options.limits ?? { bytes: 1e9, entries: 1e5 },

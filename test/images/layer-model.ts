@@ -11,9 +11,12 @@ export type ModelNode =
       owner: string;
       children: Map<string, ModelNode>;
       fresh: boolean;
+      /** An entry of the layer that is being applied says what it is. */
+      stated: boolean;
     }
   | { kind: 'file'; text: string; fresh: boolean }
-  | { kind: 'link'; target: string; owner: string; fresh: boolean };
+  /** Used once a path of the layer has led through it. */
+  | { kind: 'link'; target: string; owner: string; fresh: boolean; used: boolean };
 
 type Directory = Extract<ModelNode, { kind: 'directory' }>;
 
@@ -26,6 +29,7 @@ const newDirectory = (mode = 0o755, owner = '0:0'): Directory => ({
   owner,
   children: new Map(),
   fresh: true,
+  stated: false,
 });
 
 export function applyLayers(layers: readonly (readonly TarFixtureEntry[])[]): Directory {
@@ -33,8 +37,23 @@ export function applyLayers(layers: readonly (readonly TarFixtureEntry[])[]): Di
   for (const layer of layers) {
     age(root);
     for (const entry of layer) applyEntry(root, entry);
+    refuseTangle(root, layer);
   }
   return root;
+}
+
+/**
+ * A layer that makes links, and whose paths lead through links of lower layers as well, may
+ * mean one place by several paths: what it says depends on the order of its entries.
+ */
+function refuseTangle(root: Directory, layer: readonly TarFixtureEntry[]): void {
+  if (layer.some(({ type }) => type === 'symlink') && usesOldLink(root))
+    throw new ImpossibleEntry();
+}
+
+function usesOldLink(node: ModelNode): boolean {
+  if (node.kind === 'link') return node.used && !node.fresh;
+  return node.kind === 'directory' && [...node.children.values()].some(usesOldLink);
 }
 
 /** The same lines as `describeTree` gives of a directory on disk. */
@@ -56,8 +75,10 @@ export function describeModel(root: Directory): Record<string, string> {
 
 function age(directory: Directory): void {
   directory.fresh = false;
+  directory.stated = false;
   for (const node of directory.children.values()) {
     node.fresh = false;
+    if (node.kind === 'link') node.used = false;
     if (node.kind === 'directory') age(node);
   }
 }
@@ -68,7 +89,10 @@ function applyEntry(root: Directory, entry: TarFixtureEntry): void {
   const parent = walk(root, components, true);
   if (parent === undefined) throw new ImpossibleEntry();
   if (name === '.wh..wh..opq') {
-    for (const [child, node] of parent.children) if (!node.fresh) parent.children.delete(child);
+    for (const [child, node] of parent.children) {
+      if (hasFresh(node)) throw new ImpossibleEntry();
+      parent.children.delete(child);
+    }
     return;
   }
   if (name.startsWith('.wh.')) {
@@ -80,13 +104,20 @@ function applyEntry(root: Directory, entry: TarFixtureEntry): void {
   const mode = entry.mode ?? 0o644;
   const there = parent.children.get(name);
   // Twice the same path in one layer, perhaps by way of a link: nothing says what that means.
-  const again = entry.type === 'directory' && there?.kind === 'directory';
+  const again = entry.type === 'directory' && there?.kind === 'directory' && !there.stated;
   if (hasFresh(there) && !again) throw new ImpossibleEntry();
   if (entry.type === 'directory') {
-    if (there?.kind === 'directory') Object.assign(there, { mode, owner, fresh: true });
-    else parent.children.set(name, newDirectory(mode, owner));
+    if (there?.kind === 'directory')
+      Object.assign(there, { mode, owner, fresh: true, stated: true });
+    else parent.children.set(name, { ...newDirectory(mode, owner), stated: true });
   } else if (entry.type === 'symlink') {
-    parent.children.set(name, { kind: 'link', target: String(entry.target), owner, fresh: true });
+    parent.children.set(name, {
+      kind: 'link',
+      target: String(entry.target),
+      owner,
+      fresh: true,
+      used: false,
+    });
   } else if (entry.type === 'link') {
     parent.children.delete(name);
     const target = lookUp(root, String(entry.target));
@@ -107,6 +138,7 @@ function applyEntry(root: Directory, entry: TarFixtureEntry): void {
 /** Whether this layer has made something here or below already. */
 function hasFresh(node: ModelNode | undefined): boolean {
   if (node === undefined) return false;
+  if (node.kind === 'link' && node.used) return true;
   return node.fresh || (node.kind === 'directory' && [...node.children.values()].some(hasFresh));
 }
 
@@ -134,6 +166,7 @@ function walk(root: Directory, path: readonly string[], make: boolean): Director
     else if (node?.kind === 'link') {
       links++;
       if (links > 40) throw new ImpossibleEntry();
+      node.used = true;
       if (node.target.startsWith('/')) stack.length = 1;
       pending.unshift(...node.target.split('/'));
     } else if (node !== undefined) throw new ImpossibleEntry();

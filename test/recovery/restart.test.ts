@@ -1,7 +1,7 @@
 import { readFile, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { ContainerState, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
+import { ContainerState, NamespaceMode, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
 import { codeOf, criSuite, ended, execIn, shell, statusOf } from '../cri/suite.ts';
 import {
   containerConfig,
@@ -16,6 +16,10 @@ const suite = criSuite();
 
 /** Writes a number, and the next one a hundredth of a second later. */
 const COUNTER = shell('n=0; while :; do echo $n; n=$((n+1)); sleep 0.01; done');
+
+const SHARED = {
+  linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.POD } } },
+} as const;
 
 /** Fails if a line is missing, doubled or torn. Answers how many there are. */
 async function countOf(pod: Pod, config: Parameters<typeof logLines>[1]): Promise<number> {
@@ -192,11 +196,10 @@ test('a container whose monitor was killed goes on, and its end is noticed', asy
 
 test('a pod with a shared PID namespace keeps its init process', async () => {
   const { daemon, image } = suite;
-  const shared = { linux: { securityContext: { namespaceOptions: { pid: 0 } } } };
-  const together = await runPod(daemon, shared);
-  const first = await runContainer(daemon, together, containerConfig(image, shared));
+  const together = await runPod(daemon, SHARED);
+  const first = await runContainer(daemon, together, containerConfig(image, SHARED));
   await crash();
-  const second = await runContainer(daemon, together, containerConfig(image, shared));
+  const second = await runContainer(daemon, together, containerConfig(image, SHARED));
   for (const id of [first, second]) {
     expect(await execIn(daemon, id, 'cat /proc/1/comm')).toBe('init');
     expect(await execIn(daemon, id, 'ps | grep -c "[s]leep 1000000"')).toBe('2');
@@ -205,9 +208,8 @@ test('a pod with a shared PID namespace keeps its init process', async () => {
 
 test('a pod whose init process died meanwhile is not ready, and its containers have ended', async () => {
   const { daemon, image } = suite;
-  const shared = { linux: { securityContext: { namespaceOptions: { pid: 0 } } } };
-  const together = await runPod(daemon, shared);
-  const id = await runContainer(daemon, together, containerConfig(image, shared));
+  const together = await runPod(daemon, SHARED);
+  const id = await runContainer(daemon, together, containerConfig(image, SHARED));
   const record = join(daemon.paths.state, 'sandboxes', together.id, 'record.json');
   const { init } = JSON.parse(await readFile(record, 'utf8'));
   await crash(() => killed(init.pid));

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { ContainerState, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
+import { ContainerState, NamespaceMode, PodSandboxState, Protocol } from '../../src/gen/runtime/v1/api.ts';
 import { codeOf, execIn, statusOf } from '../cri/suite.ts';
 import {
   containerConfig,
@@ -46,13 +46,15 @@ export const SPECIAL: Record<string, Scenario | undefined> = {
   'stop-container/kill cgroup': existsSync(FREEZER) ? stopFrozen : undefined,
 };
 
+const SHARED_PROCESSES = {
+  linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.POD } } },
+} as const;
+
 /** A pod with everything: an init process, and a port of the host. */
 const POD = {
-  linux: { securityContext: { namespaceOptions: { pid: 0 } } },
-  portMappings: [{ protocol: 0, containerPort: 80, hostPort: 31_217 }],
+  ...SHARED_PROCESSES,
+  portMappings: [{ protocol: Protocol.TCP, containerPort: 80, hostPort: 31_217 }],
 };
-
-const SHARED_PROCESSES = { linux: { securityContext: { namespaceOptions: { pid: 0 } } } };
 
 /** Ignores SIGTERM. */
 const STUBBORN = { command: ['/bin/sh', '-c', "trap '' TERM; while :; do sleep 1; done"] };

@@ -1,11 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
-import type {
-  AttachRequest,
-  DeepPartial,
-  ExecRequest,
-} from '../../src/gen/runtime/v1/api.ts';
+import type { AttachRequest, DeepPartial, ExecRequest } from '../../src/gen/runtime/v1/api.ts';
 import { type Daemon, waitFor } from '../harness/index.ts';
 
 const STDIN = 0;

@@ -58,9 +58,10 @@ export function hostDevice(): Plugin {
       using host = NetworkNamespace.current();
       using pod = openPodIfExists(call);
       // When the namespace is gone, the kernel has moved the device back by itself.
-      if (pod !== undefined && !(await isUserspace(selector)))
-        await moveOut(host, pod, call.ifname);
-      await new Ipam(call, delegates).release();
+      const there = pod !== undefined && !(await isUserspace(selector));
+      await new Ipam(call, delegates).releaseAfter(async () => {
+        if (there) await moveOut(host, pod, call.ifname);
+      });
     },
 
     async check(call, delegates) {

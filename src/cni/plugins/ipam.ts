@@ -32,13 +32,22 @@ export class Ipam {
       return await use(structuredClone(result));
     } catch (error) {
       // What went wrong first is what the caller must hear of.
-      await this.release().catch(() => {});
+      await this.#release().catch(() => {});
       throw error;
     }
   }
 
-  /** Gives the addresses back. */
-  async release(): Promise<void> {
+  /**
+   * Removes the interface and gives its addresses back, in this order: nobody gets an
+   * address while the old interface has it. Only DHCP needs the interface to say so.
+   */
+  async releaseAfter(remove: () => Promise<void>): Promise<void> {
+    if (this.type !== 'dhcp') await remove();
+    await this.#release();
+    if (this.type === 'dhcp') await remove();
+  }
+
+  async #release(): Promise<void> {
     await this.#invoke('DEL');
   }
 

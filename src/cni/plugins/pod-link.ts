@@ -63,8 +63,9 @@ export function podLinkPlugin(plugin: PodLinkPlugin): Plugin {
 
     async del(call, delegates) {
       using pod = openPodIfExists(call);
-      if (pod !== undefined) await deleteLinkIfExists(pod, call.ifname);
-      await new Ipam(call, delegates).release();
+      await new Ipam(call, delegates).releaseAfter(async () => {
+        if (pod !== undefined) await deleteLinkIfExists(pod, call.ifname);
+      });
     },
 
     async check(call, delegates) {

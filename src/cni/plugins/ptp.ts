@@ -38,11 +38,12 @@ export function ptp(turns: KeyedLock): Plugin {
     async del(call, delegates) {
       using host = NetworkNamespace.current();
       using pod = openPodIfExists(call);
-      await Promise.all([
-        pod === undefined ? undefined : deleteLinkIfExists(pod, call.ifname),
-        new Masquerade(call, { host, turns }).remove(),
-      ]);
-      await new Ipam(call, delegates).release();
+      await new Ipam(call, delegates).releaseAfter(async () => {
+        await Promise.all([
+          pod === undefined ? undefined : deleteLinkIfExists(pod, call.ifname),
+          new Masquerade(call, { host, turns }).remove(),
+        ]);
+      });
     },
 
     async check(call, delegates) {

@@ -9,9 +9,11 @@ import {
   u16,
   u32,
 } from './attributes.ts';
-import { IFLA } from './link-kinds.ts';
+import { encodeKind, IFLA, IFLA_BR_VLAN_FILTERING } from './link-kinds.ts';
+import type { Link } from './links.ts';
 import { NLM_F, type Request } from './messages.ts';
 
+const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const RTM_SETLINK = 19;
@@ -55,6 +57,24 @@ export function setBridgePort(index: number, flags: BridgePortFlags): Request {
     flags: 0,
     body: portBody(index, [nested(IFLA.PROTINFO, attributes)]),
   };
+}
+
+/** Lets a bridge keep VLANs apart. */
+export function enableVlanFiltering(index: number): Request {
+  const header = Buffer.alloc(16);
+  header.writeInt32LE(index, 4);
+  const kind = encodeKind({ type: 'bridge', vlanFiltering: true });
+  return {
+    action: `let bridge ${index} filter VLANs`,
+    type: RTM_NEWLINK,
+    flags: 0,
+    body: Buffer.concat([header, encodeAttributes([kind])]),
+  };
+}
+
+/** Whether a bridge keeps VLANs apart. */
+export function filtersVlans(bridge: Link): boolean {
+  return bridge.kindData?.u8(IFLA_BR_VLAN_FILTERING) === 1;
 }
 
 export function addBridgeVlan(index: number, vlan: BridgeVlan): Request {

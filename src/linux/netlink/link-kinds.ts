@@ -55,7 +55,7 @@ export const IFLA = {
 export const IFLA_INFO = { KIND: 1, DATA: 2 } as const;
 
 const VETH_INFO_PEER = 1;
-const IFLA_BR_VLAN_FILTERING = 7;
+export const IFLA_BR_VLAN_FILTERING = 7;
 const IFLA_MACVLAN_MODE = 1;
 const IFLA_MACVLAN_BC_QUEUE_LEN = 7;
 const IFLA_IPVLAN_MODE = 1;

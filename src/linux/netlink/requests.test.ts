@@ -6,6 +6,7 @@ import {
   addBridgeVlan,
   decodeBridgeVlans,
   deleteBridgeVlan,
+  enableVlanFiltering,
   setBridgePort,
 } from './bridge-ports.ts';
 import { listUdpConnections } from './connection-tracking.ts';
@@ -188,6 +189,14 @@ describe('bridge ports', () => {
       19,
       0,
       `${header('05000000')}14000c80${'0500040001000000'}${'0500210001000000'}`,
+    ]);
+  });
+
+  test('VLAN filtering', () => {
+    expect(wire(enableVlanFiltering(5))).toEqual([
+      16,
+      0,
+      `${LINK}05000000${'00'.repeat(8)}1c0012800b0001006272696467650000${'0c0002800500070001000000'}`,
     ]);
   });
 

@@ -156,6 +156,7 @@ class FollowedBlob {
   /** Used in turn: one is being decompressed while the next is read. */
   readonly #buffers = [0, 1].map(() => Buffer.allocUnsafeSlow(READ_SIZE));
   #position = 0;
+  #verified = false;
   #turn = 0;
 
   constructor(job: UnpackJob) {
@@ -183,9 +184,11 @@ class FollowedBlob {
   }
 
   verify(): void {
+    if (this.#verified) return;
     const { algorithm } = parseDigest(this.#job.digest);
     const actual = `${algorithm}:${this.#hash.digest('hex')}`;
-    if (actual === this.#job.digest) return;
+    this.#verified = actual === this.#job.digest;
+    if (this.#verified) return;
     throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${this.#job.digest}"`, {
       reason: `the digest of what was downloaded is ${actual}`,
     });

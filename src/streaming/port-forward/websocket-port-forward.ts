@@ -6,19 +6,29 @@ import type { StreamingLimits } from '../limits.ts';
 import { type MessageForm, WebSocketChannels } from '../websocket-channels.ts';
 import type { ForwardPort } from './spdy-port-forward.ts';
 
-/** The protocols with two channels for each port; '' when the client names none. */
-export const WEBSOCKET_PORT_FORWARD_PROTOCOLS: ReadonlyMap<string, MessageForm> = new Map([
-  ['v4.channel.k8s.io', 'binary'],
-  ['v4.base64.channel.k8s.io', 'base64'],
-  ['', 'binary'],
-]);
+export interface WebSocketPortForwardProtocol {
+  form: MessageForm;
+  /** Whether either side can close one direction, as in version 5 of the commands. */
+  closable: boolean;
+}
+
+/**
+ * The protocols with two channels for each port; '' when the client names none. Version 5 is
+ * Keelson's own for port-forward: Kubernetes tunnels SPDY where it needs half-close.
+ */
+export const WEBSOCKET_PORT_FORWARD_PROTOCOLS: ReadonlyMap<string, WebSocketPortForwardProtocol> =
+  new Map([
+    ['v5.channel.k8s.io', { form: 'binary', closable: true }],
+    ['v4.channel.k8s.io', { form: 'binary', closable: false }],
+    ['v4.base64.channel.k8s.io', { form: 'base64', closable: false }],
+    ['', { form: 'binary', closable: false }],
+  ]);
 
 /** A channel's number is one byte. */
 export const WEBSOCKET_PORT_LIMIT = 127;
 
-export interface WebSocketPortForwardOptions {
+export interface WebSocketPortForwardOptions extends WebSocketPortForwardProtocol {
   socket: WebSocket;
-  form: MessageForm;
   request: PortForwardRequest;
   forward: ForwardPort;
   control: AbortController;
@@ -34,10 +44,10 @@ export interface WebSocketPortForwardOptions {
 export async function serveWebSocketPortForward(
   options: WebSocketPortForwardOptions,
 ): Promise<void> {
-  const { request, control } = options;
+  const { request, control, closable } = options;
   const channels = new WebSocketChannels({
     ...options,
-    closable: false,
+    tellsEnd: closable,
     count: 2 * request.ports.length,
   });
   const running = Promise.all(
@@ -45,8 +55,8 @@ export async function serveWebSocketPortForward(
       const data = channels.channel(2 * i);
       const error = channels.channel(2 * i + 1);
       error.resume();
-      // Neither side can close one direction: the end of the pod's ends the client's.
-      data.once('finish', () => data.receiveEnd());
+      // If neither side can close one direction, the end of the pod's ends the client's.
+      if (!closable) data.once('finish', () => data.receiveEnd());
       for (const channel of [data, error]) channel.write(littleEndian(port));
       try {
         await options.forward(port, data, control.signal);

@@ -46,13 +46,13 @@ export function bridge(turns: KeyedLock): Plugin {
       using host = NetworkNamespace.current();
       using pod = openPodIfExists(call);
       const ipam = new Ipam(call, delegates);
-      // The address is given back last: nobody gets it while the old interface has it.
-      await Promise.all([
-        pod === undefined ? undefined : deleteLinkIfExists(pod, call.ifname),
-        ipam.type === undefined ? undefined : new Masquerade(call, { host, turns }).remove(),
-      ]);
-      if (config.macSpoofCheck) await removeSpoofCheck(host, call);
-      await ipam.release();
+      await ipam.releaseAfter(async () => {
+        await Promise.all([
+          pod === undefined ? undefined : deleteLinkIfExists(pod, call.ifname),
+          ipam.type === undefined ? undefined : new Masquerade(call, { host, turns }).remove(),
+        ]);
+        if (config.macSpoofCheck) await removeSpoofCheck(host, call);
+      });
     },
 
     check: (call, delegates) => check(call, delegates, turns),

@@ -7,7 +7,9 @@ import {
   decodeBridgeVlans,
   deleteAddress,
   deleteBridgeVlan,
+  enableVlanFiltering,
   familyOf,
+  filtersVlans,
   type Link,
   listBridgeVlans,
   type NetlinkRequest,
@@ -36,6 +38,9 @@ export async function ensureBridge(host: NetworkNamespace, config: BridgeConfig)
     throw new CniError(CNI_ERROR.INTERNAL, `"${name}" already exists but is not a bridge`);
   }
   host.writeSysctls({ [`net/ipv6/conf/${name}/accept_ra`]: '0' });
+  if (config.vlanFiltering && !filtersVlans(bridge)) {
+    await host.change(enableVlanFiltering(bridge.index));
+  }
   const promiscuous = config.promiscMode && !bridge.promiscuous;
   if (bridge.up && !promiscuous) return bridge;
   await host.change(

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ifExists, readTextIfExists, writeFileAtomic } from '../../../base/index.ts';
+import { ifExists, readTextIfExists, withTimeout, writeFileAtomic } from '../../../base/index.ts';
 import { changeLink, NetworkNamespace } from '../../../linux/index.ts';
 import { DhcpClient } from './client.ts';
 import type { Lease } from './lease.ts';
@@ -106,20 +106,23 @@ export class LeaseKeeper {
   async #renewInTime({ record }: Kept, signal: AbortSignal): Promise<Lease | undefined> {
     const { lease } = record;
     while (Date.now() < lease.expireAt) {
+      const rebinding = Date.now() >= lease.rebindAt;
+      const deadline = rebinding ? lease.expireAt : lease.rebindAt;
       const pod = openIfExists(record.netns);
       if (pod === undefined) throw new Error('the namespace is gone');
       try {
         using open = pod;
         const client = clientOf(open, record);
-        if (Date.now() < lease.rebindAt) return await client.renew(lease, signal);
-        const other = await client.acquire(signal);
+        const inTime = withTimeout(signal, deadline - Date.now());
+        if (!rebinding) return await client.renew(lease, inTime);
+        const other = await client.acquire(inTime);
         // The container has the old address: another one is of no use.
         if (other.address === lease.address) return other;
         await client.release(other);
       } catch (error) {
         if (signal.aborted) throw error;
       }
-      await until(Math.min(Date.now() + RETRY, lease.expireAt), signal);
+      await until(Math.min(Date.now() + RETRY, deadline), signal);
     }
     return undefined;
   }

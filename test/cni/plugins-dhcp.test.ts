@@ -1,0 +1,168 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import {
+  Bench,
+  BuiltIn,
+  type Config,
+  clearOwnHost,
+  enterOwnHost,
+  inside,
+  newContainerId,
+} from './plugin-harness.ts';
+
+const bench = new Bench();
+const records = bench.path('dhcp');
+let ours: BuiltIn;
+let server: ChildProcess | undefined;
+let number = 0;
+
+beforeAll(() => enterOwnHost());
+
+afterEach(async () => {
+  await stopServer();
+  clearOwnHost();
+});
+
+afterAll(() => bench.close());
+
+async function stopServer(): Promise<void> {
+  const running = server;
+  server = undefined;
+  if (running === undefined || running.exitCode !== null) return;
+  running.kill('SIGKILL');
+  await once(running, 'exit');
+}
+
+/** A DHCP server on the bridge that containers get connected to. */
+async function startServer(lease: number, more: readonly string[] = []): Promise<void> {
+  const path = (name: string) => join(bench.directory, name);
+  const leases = path(`leases-${number++}`);
+  writeFileSync(leases, '');
+  const lines = [
+    'start 10.50.0.20',
+    'end 10.50.0.20',
+    'interface br0',
+    `lease_file ${leases}`,
+    `pidfile ${path('udhcpd.pid')}`,
+    'min_lease 1',
+    'option subnet 255.255.255.0',
+    'option router 10.50.0.1',
+    `option lease ${lease}`,
+    ...more,
+  ];
+  writeFileSync(path('udhcpd.conf'), `${lines.join('\n')}\n`);
+  inside(undefined, 'ip', 'link', 'add', 'br0', 'type', 'bridge');
+  inside(undefined, 'ip', 'addr', 'add', '10.50.0.1/24', 'dev', 'br0');
+  inside(undefined, 'ip', 'link', 'set', 'br0', 'up');
+  ours = new BuiltIn({ dhcpDirectory: records });
+  server = spawn('busybox', ['udhcpd', '-f', path('udhcpd.conf')], { stdio: 'ignore' });
+}
+
+function config(ipam: object = {}): Config {
+  return { type: 'bridge', bridge: 'br0', ipam: { type: 'dhcp', ...ipam } };
+}
+
+const options = () => ({ containerId: newContainerId(), netns: bench.namespace() });
+const record = () => {
+  const [name, ...others] = readdirSync(records);
+  expect(others).toEqual([]);
+  return JSON.parse(readFileSync(join(records, name ?? ''), 'utf8'));
+};
+
+test('gets an address, and gives it back', async () => {
+  await startServer(3600);
+  const one = options();
+  const result = await ours.add(config({ priority: 50 }), one);
+  expect(result['ips']).toEqual([{ address: '10.50.0.20/24', gateway: '10.50.0.1', interface: 2 }]);
+  expect(inside(one.netns, 'ip', 'route')).toContain('default via 10.50.0.1 dev eth0 metric 50');
+  await ours.check(config(), { ...one, prevResult: result });
+  await ours.del(config(), one);
+  await ours.del(config(), one);
+  expect(readdirSync(records)).toEqual([]);
+  // The only address of the server is free again only if it was given back.
+  const two = options();
+  expect((await ours.add(config(), two))['ips'][0].address).toBe('10.50.0.20/24');
+  await ours.del(config(), two);
+});
+
+test('classless routes replace the router', async () => {
+  await startServer(3600, ['option staticroutes 10.0.0.0/8 10.50.0.7, 192.0.2.128/25 10.50.0.8']);
+  const one = options();
+  const request = [{ option: '121' }, { option: 'routers' }];
+  const result = await ours.add(config({ request }), one);
+  expect(result['routes']).toEqual([
+    { dst: '10.0.0.0/8', gw: '10.50.0.7' },
+    { dst: '192.0.2.128/25', gw: '10.50.0.8' },
+  ]);
+  await ours.del(config(), one);
+});
+
+test('a lease is renewed, also by the next process', async () => {
+  await startServer(4);
+  const one = options();
+  await ours.add(config(), one);
+  const first = record().lease.expireAt;
+  await expect.poll(() => record().lease.expireAt, { timeout: 10_000 }).toBeGreaterThan(first);
+  // Another process finds the record.
+  ours = new BuiltIn({ dhcpDirectory: records });
+  await ours.run('STATUS', config());
+  const second = record().lease.expireAt;
+  await expect.poll(() => record().lease.expireAt, { timeout: 10_000 }).toBeGreaterThan(second);
+  await ours.del(config(), one);
+  expect(readdirSync(records)).toEqual([]);
+});
+
+test('an interface whose lease is over goes down', async () => {
+  await startServer(4);
+  const one = options();
+  await ours.add(config(), one);
+  await stopServer();
+  const flags = () => JSON.parse(inside(one.netns, 'ip', '-json', 'link', 'show', 'eth0'))[0].flags;
+  expect(flags()).toContain('UP');
+  await expect.poll(flags, { timeout: 15_000 }).not.toContain('UP');
+  await expect(ours.check(config(), { ...one, prevResult: {} })).rejects.toThrow('no DHCP lease');
+  await ours.del(config(), one);
+});
+
+test('GC gives back what is not valid', async () => {
+  await startServer(3600);
+  const one = options();
+  await ours.add(config(), one);
+  const gc = (ids: string[]) =>
+    ours.run('GC', {
+      ...config(),
+      'cni.dev/valid-attachments': ids.map((containerID) => ({ containerID, ifname: 'eth0' })),
+    });
+  await gc([one.containerId]);
+  expect(readdirSync(records)).toHaveLength(1);
+  await gc([]);
+  expect(readdirSync(records)).toEqual([]);
+  await ours.del(config(), one);
+});
+
+test('without an answer ADD ends with its signal, and nothing stays', async () => {
+  await startServer(3600);
+  await stopServer();
+  const one = options();
+  const signal = AbortSignal.timeout(300);
+  await expect(ours.add(config(), { ...one, signal })).rejects.toMatchObject({
+    name: 'TimeoutError',
+  });
+  expect(existsSync(records) ? readdirSync(records) : []).toEqual([]);
+  await ours.del(config(), one);
+});
+
+test.each([
+  ['is no DHCP option', { request: [{ option: 'nonsense' }] }],
+  ['is no DHCP option', { provide: [{ option: '255', value: 'x' }] }],
+  ['too long', { provide: [{ option: 'host-name', value: 'x'.repeat(256) }] }],
+])('refuses a configuration: %s', async (message, ipam) => {
+  await startServer(3600);
+  await expect(ours.add(config(ipam), options())).rejects.toMatchObject({
+    cniCode: 7,
+    message: expect.stringContaining(message),
+  });
+});

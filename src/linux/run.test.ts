@@ -54,9 +54,9 @@ test('a child left in the background does not hold up the answer', async () => {
 test.each([
   ['in PATH', 'keelson-no-such-program'],
   ['at a path', '/nonexistent/program'],
-])('a program that is not there %s is NOT_FOUND', async (_where, program) => {
+])('a program that is not there %s is FAILED_PRECONDITION', async (_where, program) => {
   await expect(run(program, [])).rejects.toMatchObject({
-    code: 'NOT_FOUND',
+    code: 'FAILED_PRECONDITION',
     message: `Cannot run "${program}": there is no such program`,
   });
 });

@@ -2,6 +2,8 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { KeelsonError } from '../base/index.ts';
 import { withoutHybridCgroups } from './hybrid-cgroups.ts';
 
+export type { ChildProcess };
+
 /** How a program ended. */
 export interface Ending {
   /** The exit code, or undefined when a signal ended the program. */
@@ -38,14 +40,15 @@ export function start(
 
 /**
  * Waits for a program that was just started to end; its pipes may live on. Fails with
- * NOT_FOUND if the program is not there.
+ * FAILED_PRECONDITION if the program is not there: NOT_FOUND would tell a kubelet that
+ * the container which it asked for is gone.
  */
 export function exitOf(child: ChildProcess, program: string): Promise<Ending> {
   return new Promise((resolve, reject) => {
     child.once('error', (cause: NodeJS.ErrnoException) => {
       const missing = cause.code === 'ENOENT';
       reject(
-        new KeelsonError(missing ? 'NOT_FOUND' : 'UNKNOWN', `Cannot run "${program}"`, {
+        new KeelsonError(missing ? 'FAILED_PRECONDITION' : 'UNKNOWN', `Cannot run "${program}"`, {
           cause,
           ...(missing ? { reason: 'there is no such program' } : {}),
         }),

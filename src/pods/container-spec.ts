@@ -129,6 +129,12 @@ function apparmorFor({ apparmor, privileged }: ContainerSecurity, host: HostFact
   );
 }
 
+function parseSeccomp(text: string): Seccomp {
+  const profile = JSON.parse(text) as Partial<Seccomp> | null;
+  if (typeof profile?.defaultAction === 'string') return profile as Seccomp;
+  throw new Error('it has no defaultAction');
+}
+
 async function seccompFor(profile: SecurityProfile): Promise<'default' | Seccomp | undefined> {
   if (profile.type === 'unconfined') return undefined;
   if (profile.type === 'runtime-default') return 'default';
@@ -137,7 +143,7 @@ async function seccompFor(profile: SecurityProfile): Promise<'default' | Seccomp
     throw new KeelsonError('INVALID_ARGUMENT', action, { reason: 'it is not an absolute path' });
   }
   try {
-    return JSON.parse(await readFile(profile.reference, 'utf8')) as Seccomp;
+    return parseSeccomp(await readFile(profile.reference, 'utf8'));
   } catch (error) {
     throw new KeelsonError('INVALID_ARGUMENT', action, {
       cause: error,

@@ -1,9 +1,9 @@
-import type { ChildProcess } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { span } from '../base/index.ts';
 import {
+  type ChildProcess,
   ConsoleSocket,
   exitOf,
   killGroup,

@@ -65,7 +65,9 @@ async function listen(host: string, port: number): Promise<Server> {
     await listening;
     return server;
   } catch (cause) {
-    throw new KeelsonError('FAILED_PRECONDITION', `Cannot listen on ${host} port ${port}`, { cause });
+    throw new KeelsonError('FAILED_PRECONDITION', `Cannot listen on ${host} port ${port}`, {
+      cause,
+    });
   }
 }
 

@@ -3,10 +3,8 @@ import { KeelsonError, messageOf } from './base/index.ts';
 import type { CniPlace, CniSettings, CniTool, FoundNetwork, PluginVersions } from './cli/index.ts';
 import {
   type Attachment,
-  bridgeNetwork,
   builtinPlugins,
   CniRuntime,
-  DEFAULT_BRIDGE,
   ExecInvoker,
   findNetwork,
   formatResult,
@@ -18,6 +16,7 @@ import {
   SelectingInvoker,
   uninstallLaunchers,
 } from './cni/index.ts';
+import { loadDefaultNetwork } from './default-network.ts';
 import { NetworkNamespace } from './linux/index.ts';
 
 /** The CNI engine for one command: what the daemon does to pods, for whichever namespace. */
@@ -25,9 +24,9 @@ export function cniTool(settings: CniSettings): CniTool {
   const { binDirs, overrideDir, cacheDir, prefer, pluginTimeout } = settings;
   const path = [overrideDir, ...binDirs];
   const programs = new ExecInvoker();
-  const invoker = new SelectingInvoker({
-    ...{ builtIns: builtinPlugins(), programs, prefer, overrideDirs: [overrideDir] },
-  });
+  // dhcp renews leases as long as its process lives: here only the program can serve.
+  const builtIns = builtinPlugins().filter(({ type }) => type !== 'dhcp');
+  const invoker = new SelectingInvoker({ builtIns, programs, prefer, overrideDirs: [overrideDir] });
   const runtime = new CniRuntime({ invoker, binDirs: path, cacheDir, pluginTimeout });
   const find = (name: string) => findOrEmbedded(settings, name);
   return {
@@ -128,7 +127,7 @@ async function findOrEmbedded(settings: CniSettings, name: string): Promise<Netw
 async function embeddedNetwork(settings: CniSettings): Promise<NetworkList | undefined> {
   if (!settings.defaultNetwork || (await readNetworks(settings.confDir)).length > 0)
     return undefined;
-  return parseNetworkList(bridgeNetwork(DEFAULT_BRIDGE), 'embedded network');
+  return parseNetworkList(await loadDefaultNetwork(settings.root), 'embedded network');
 }
 
 async function networksOf(settings: CniSettings): Promise<FoundNetwork[]> {

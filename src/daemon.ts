@@ -3,17 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AdminServer } from './admin/index.ts';
 import { createLogger, during, type Logger, type RootLogger } from './base/index.ts';
-import {
-  bridgeNetwork,
-  builtinPlugins,
-  CniEngine,
-  DEFAULT_BRIDGE,
-  ExecInvoker,
-  SelectingInvoker,
-} from './cni/index.ts';
+import { builtinPlugins, CniEngine, ExecInvoker, SelectingInvoker } from './cni/index.ts';
 import type { Config, RuntimeConfig } from './config/index.ts';
 import { CriServer, type ServerOptions, streamingBackend } from './cri/index.ts';
 import { lockState } from './daemon-lock.ts';
+import { changeDefaultNetwork, loadDefaultNetwork } from './default-network.ts';
 import { findProgram, notifySystemd } from './linux/index.ts';
 import { ImageStore } from './oci/images/index.ts';
 import type { OciRuntimeOptions } from './oci/runtime/index.ts';
@@ -110,7 +104,7 @@ function openImages(config: Config, logger: Logger): Promise<ImageStore> {
   });
 }
 
-function openNetwork(config: Config, logger: Logger): Promise<CniEngine> {
+async function openNetwork(config: Config, logger: Logger): Promise<CniEngine> {
   const { cni } = config;
   return CniEngine.open({
     confDir: cni.confDir,
@@ -124,7 +118,7 @@ function openNetwork(config: Config, logger: Logger): Promise<CniEngine> {
       prefer: cni.prefer,
       overrideDirs: [cni.overrideDir],
     }),
-    ...(cni.defaultNetwork ? { defaultNetwork: bridgeNetwork(DEFAULT_BRIDGE) } : {}),
+    ...(cni.defaultNetwork ? { defaultNetwork: await loadDefaultNetwork(config.root) } : {}),
     pluginTimeout: cni.pluginTimeout,
   });
 }
@@ -136,7 +130,7 @@ async function setPodCidrs(
   subnets: readonly string[],
 ): Promise<void> {
   if (!config.cni.defaultNetwork) return;
-  await network.setDefaultNetwork(bridgeNetwork({ ...DEFAULT_BRIDGE, subnets }));
+  await network.setDefaultNetwork(await changeDefaultNetwork(config.root, subnets));
 }
 
 /** The configured handlers whose programs are here. runc stands in for a missing crun. */

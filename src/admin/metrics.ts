@@ -1,8 +1,8 @@
-import type { ServerResponse } from 'node:http';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { onSpan } from '../base/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Pods } from '../pods/index.ts';
+import type { Exchange } from './exchange.ts';
 
 /** Seconds. */
 const BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60];
@@ -44,7 +44,7 @@ export class Metrics implements Disposable {
     );
   }
 
-  async answer(response: ServerResponse): Promise<void> {
+  async answer({ response }: Exchange): Promise<void> {
     const text = await this.#registry.metrics();
     response.writeHead(200, { 'Content-Type': this.#registry.contentType });
     response.end(text);

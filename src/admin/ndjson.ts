@@ -1,5 +1,5 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { writeAll } from './answers.ts';
 
 /** Answers with one JSON value a line. The client's leaving ends it. */
 export async function writeLines(
@@ -8,18 +8,9 @@ export async function writeLines(
 ): Promise<void> {
   response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
   response.flushHeaders();
-  for await (const value of values) {
-    if (response.destroyed) return;
-    if (!response.write(`${JSON.stringify(value)}\n`)) {
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
-    }
-  }
-  response.end();
+  await writeAll(response, lines(values));
 }
 
-/** Aborts when the client of a response has gone. */
-export function untilClosed(response: ServerResponse): AbortSignal {
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  return gone.signal;
+async function* lines(values: AsyncIterable<unknown>): AsyncGenerator<string> {
+  for await (const value of values) yield `${JSON.stringify(value)}\n`;
 }

@@ -2,34 +2,42 @@ import { once } from 'node:events';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
-import { during, type Logger, messageOf } from '../base/index.ts';
+import { during, messageOf, type RootLogger } from '../base/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Pods } from '../pods/index.ts';
+import { type DispatchOptions, dispatch } from './dispatch.ts';
+import { endpointsOf } from './endpoints.ts';
 import { Metrics } from './metrics.ts';
-import { streamPulls } from './pulls.ts';
-import { SpanRing, streamSpans } from './spans.ts';
+import { SpanRing } from './spans.ts';
 
 export interface AdminServerOptions {
   /** `unix:///path`, or `tcp://address:port` on loopback. */
   address: string;
-  logger: Logger;
+  logger: RootLogger;
   images: ImageStore;
   pods: Pods;
 }
 
-type Endpoint = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
-
 /**
- * What operators look at, over HTTP for root on this machine:
+ * What operators look at and do beyond CRI, over HTTP for root on this machine:
  *
  * - `GET /metrics`: Prometheus text;
  * - `GET /pulls`: how far pulls are, one JSON list a line, ten times a second;
- * - `GET /spans`: what was done lately, one span a line; with `?follow` also what comes.
+ * - `GET /spans`: what was done lately, one span a line; with `?follow` also what comes;
+ * - `GET /images/explain?reference=`: which endpoints a pull would ask, and why;
+ * - `GET /images/save?reference=…&format=oci|docker`: a tar archive of images;
+ * - `POST /images/load`: loads the archive in the body;
+ * - `POST /images/prune[?all]`: removes images that nothing uses;
+ * - `GET`, `PUT /log-level`: the level of the log, as plain text in the body.
+ *
+ * Errors are `{"code", "message"}` with the codes of gRPC. A client that leaves ends what
+ * was done for it. All but what only shows numbers is served over a Unix socket alone.
  */
 export class AdminServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #parts = new DisposableStack();
   readonly #socket: string | undefined;
+  readonly #running = new Set<Promise<void>>();
 
   private constructor(server: Server, socket: string | undefined) {
     this.#server = server;
@@ -39,21 +47,14 @@ export class AdminServer implements AsyncDisposable {
   static async open(options: AdminServerOptions): Promise<AdminServer> {
     const { address, logger, images, pods } = options;
     const socket = address.startsWith('unix://') ? address.slice('unix://'.length) : undefined;
-    const server = createServer();
+    // An archive may take its time to come.
+    const server = createServer({ requestTimeout: 0 });
     const admin = new AdminServer(server, socket);
     const spans = admin.#parts.use(new SpanRing());
     const metrics = admin.#parts.use(new Metrics(images, pods));
-    const endpoints = new Map<string, Endpoint>([
-      ['/metrics', (_request, response) => metrics.answer(response)],
-      ['/pulls', (_request, response) => streamPulls(images, response)],
-      ['/spans', (request, response) => streamSpans(spans, request, response)],
-    ]);
-    server.on('request', (request, response) => {
-      answer(endpoints, request, response).catch((error: unknown) => {
-        logger.warn({ url: request.url, error }, `cannot answer: ${messageOf(error)}`);
-        response.destroy();
-      });
-    });
+    const endpoints = endpointsOf({ logger, images, metrics, spans });
+    const dispatching = { endpoints, logger, isSocket: socket !== undefined };
+    server.on('request', (request, response) => admin.#answer(dispatching, request, response));
     try {
       await listen(server, address, socket);
       return admin;
@@ -63,27 +64,23 @@ export class AdminServer implements AsyncDisposable {
     }
   }
 
+  /** Ends what is under way and waits until it has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#parts[Symbol.dispose]();
     this.#server.close();
     this.#server.closeAllConnections();
+    await Promise.allSettled(this.#running);
+    this.#parts[Symbol.dispose]();
     if (this.#socket !== undefined) await rm(this.#socket, { force: true });
   }
-}
 
-async function answer(
-  endpoints: ReadonlyMap<string, Endpoint>,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const path = (request.url ?? '').split('?')[0] ?? '';
-  const endpoint = endpoints.get(path);
-  if (endpoint === undefined || request.method !== 'GET') {
-    response.writeHead(endpoint === undefined ? 404 : 405, { 'Content-Type': 'text/plain' });
-    response.end(`GET one of ${[...endpoints.keys()].join(', ')}\n`);
-    return;
+  #answer(options: DispatchOptions, request: IncomingMessage, response: ServerResponse): void {
+    const work = dispatch(options, request, response).catch((error: unknown) => {
+      options.logger.error({ url: request.url, error }, `cannot answer: ${messageOf(error)}`);
+      response.destroy();
+    });
+    this.#running.add(work);
+    work.finally(() => this.#running.delete(work));
   }
-  await endpoint(request, response);
 }
 
 async function listen(server: Server, address: string, socket: string | undefined): Promise<void> {

@@ -1,6 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { onSpan, type SpanRecord } from '../base/index.ts';
-import { untilClosed, writeLines } from './ndjson.ts';
+import type { Exchange } from './exchange.ts';
+import { writeLines } from './ndjson.ts';
 
 /** Spans that are kept. */
 const SIZE = 4096;
@@ -54,12 +54,10 @@ export class SpanRing implements Disposable {
 /** What was done lately; with `?follow` also what is done from now on. */
 export async function streamSpans(
   ring: SpanRing,
-  request: IncomingMessage,
-  response: ServerResponse,
+  { query, response, signal }: Exchange,
 ): Promise<void> {
-  const follow = new URL(request.url ?? '', 'http://admin').searchParams.has('follow');
   const kept = async function* () {
     yield* ring.spans;
   };
-  await writeLines(response, follow ? ring.follow(untilClosed(response)) : kept());
+  await writeLines(response, query.has('follow') ? ring.follow(signal) : kept());
 }

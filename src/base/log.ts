@@ -4,7 +4,10 @@ const require = createRequire(import.meta.url);
 
 type LogMethod = 'debug' | 'info' | 'warn' | 'error';
 
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+/** From the most to the least that is said. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Structured logging: the ids and values that a line concerns, then the line. */
 export interface Logger {

@@ -57,6 +57,7 @@ export function settingsOf(config: Config, options: NetworkOptions, env: Environ
     prefer: options.prefer ?? cni.prefer,
     pluginTimeout: cni.pluginTimeout,
     defaultNetwork: cni.defaultNetwork,
+    root: config.root,
   };
 }
 

@@ -9,6 +9,8 @@ export interface CniSettings {
   readonly pluginTimeout: number;
   /** Whether the embedded network is there while no file is. */
   readonly defaultNetwork: boolean;
+  /** Where the daemon keeps what survives a boot, such as the subnets of the embedded network. */
+  readonly root: string;
 }
 
 /** An interface of a container, and what plugins are told of it. */

@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { parseDuration, parseSize } from '../base/index.ts';
+import { LOG_LEVELS, parseDuration, parseSize } from '../base/index.ts';
 
 /** What a setting's description carries besides its text; `toJSONSchema` hands it on. */
 export interface SettingMeta {
@@ -15,7 +15,6 @@ export interface SettingMeta {
 }
 
 export const RUNTIME_TYPES = ['crun', 'runc', 'runsc'] as const;
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 
 const MEBIBYTE = 1024 * 1024;
 

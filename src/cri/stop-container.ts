@@ -1,5 +1,5 @@
 import type { StopContainerRequest, StopContainerResponse } from '../gen/runtime/v1/api.ts';
-import { stopContainer } from '../pods/index.ts';
+import { stopStarted } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { required, toNumber } from './invalid.ts';
 
@@ -10,9 +10,6 @@ export const stopContainerRpc: UnaryHandler<StopContainerRequest, StopContainerR
 ) => {
   const id = required('container_id', request.containerId);
   const timeout = Math.max(0, toNumber('timeout', request.timeout));
-  // One that was never started stays as it is: it can still be started, or removed.
-  if (pods.containers.find(id)?.state.phase === 'running') {
-    await stopContainer(pods, id, timeout, signal);
-  }
+  await stopStarted(pods, id, timeout, signal);
   return {};
 };

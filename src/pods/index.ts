@@ -25,6 +25,6 @@ export {
   type SandboxStatistics,
   Statistics,
 } from './statistics.ts';
-export { stopContainer } from './stop-container.ts';
+export { stopContainer, stopStarted } from './stop-container.ts';
 export { stopSandbox } from './stop-sandbox.ts';
 export { updateContainerResources } from './update-container.ts';

@@ -7,6 +7,7 @@ import { killMonitor } from '../oci/runtime/index.ts';
 import { containerPaths, storageDirectory } from './container-paths.ts';
 import { removeRootfs } from './container-rootfs.ts';
 import { forget } from './create-container.ts';
+import { deleteByRuntime } from './delete-by-runtime.ts';
 import { isRunning, settleExit } from './lost-exits.ts';
 import type { Pods } from './pods.ts';
 import { isLive } from './record-exit.ts';
@@ -80,7 +81,7 @@ async function undoCreation(
 ): Promise<void> {
   const paths = containerPaths(pods, container.id);
   await killMonitor(paths.bundle);
-  await pods.runtimes.get(container.handler).delete(container.id, signal);
+  await deleteByRuntime(pods, container, signal);
   await removeRootfs(paths);
   await forget(pods, container.id);
   pods.logger.info({ containerId: container.id }, 'undid a container that was half created');
@@ -98,7 +99,7 @@ async function adoptStart(
   signal: AbortSignal,
 ): Promise<void> {
   if (container.state.phase !== 'created') return;
-  const state = await pods.runtimes.get(container.handler).state(container.id, signal);
+  const state = await pods.runtimes.find(container.handler)?.state(container.id, signal);
   if (state?.status !== 'running') return;
   const { process } = container.state;
   await pods.containers.update(container, {

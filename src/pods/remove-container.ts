@@ -3,6 +3,7 @@ import { killMonitor } from '../oci/runtime/index.ts';
 import { containerPaths } from './container-paths.ts';
 import { removeRootfs } from './container-rootfs.ts';
 import { forget } from './create-container.ts';
+import { deleteByRuntime } from './delete-by-runtime.ts';
 import type { Pods } from './pods.ts';
 import { stopContainer } from './stop-container.ts';
 
@@ -16,14 +17,14 @@ export async function removeContainer(
 ): Promise<void> {
   const found = pods.containers.find(idOrPrefix);
   if (found === undefined) return;
-  const { id, handler } = found;
+  const { id } = found;
   await stopContainer(pods, id, 0, signal);
   using _held = await pods.locks.acquire(id, signal);
   if (pods.containers.find(id) === undefined) return;
   const paths = containerPaths(pods, id);
   await using steps = new Steps('remove-container', pods.logger.child({ containerId: id }));
   await steps.run('delete by runtime', async () => {
-    await pods.runtimes.get(handler).delete(id, signal);
+    await deleteByRuntime(pods, found, signal);
     await killMonitor(paths.bundle);
   });
   await steps.run('remove root filesystem', () => removeRootfs(paths));

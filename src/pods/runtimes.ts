@@ -23,11 +23,16 @@ export class Runtimes {
 
   /** Fails with INVALID_ARGUMENT for a handler that is not configured. */
   get(handler: string): OciRuntime {
-    const runtime = this.#runtimes.get(handler === '' ? this.defaultHandler : handler);
+    const runtime = this.find(handler);
     if (runtime !== undefined) return runtime;
     throw new KeelsonError('INVALID_ARGUMENT', `There is no runtime handler "${handler}"`, {
       hint: `configured are ${[...this.#runtimes.keys()].join(', ')}`,
     });
+  }
+
+  /** Undefined for a handler that is not configured, which pods of an earlier time may have. */
+  find(handler: string): OciRuntime | undefined {
+    return this.#runtimes.get(handler === '' ? this.defaultHandler : handler);
   }
 
   list(): OciRuntime[] {

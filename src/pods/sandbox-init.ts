@@ -7,6 +7,7 @@ import { killMonitor } from '../oci/runtime/index.ts';
 import { buildRuntimeConfig, type RuntimeConfig } from '../oci/spec/index.ts';
 import { cgroupsPathOf } from './cgroup-paths.ts';
 import { oomScoreAdjFor } from './container-resources.ts';
+import { deleteByRuntime } from './delete-by-runtime.ts';
 import type { Pods } from './pods.ts';
 import type { SandboxRecord } from './records.ts';
 
@@ -73,7 +74,8 @@ export async function removeInit(
   const bundle = bundleOf(pods, record);
   if (!existsSync(bundle)) return;
   if (record.state.phase === 'creating') await killMonitor(bundle);
-  await pods.runtimes.get(record.handler).delete(record.id, signal);
+  const cgroupsPath = cgroupsPathOf(pods.settings.cgroupDriver, record.cgroupParent, record.id);
+  await deleteByRuntime(pods, { ...record, cgroupsPath }, signal);
   await killMonitor(bundle);
 }
 

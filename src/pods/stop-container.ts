@@ -44,6 +44,26 @@ export async function stopContainer(
   await settle(pods, container.id);
 }
 
+/**
+ * The same for one that was started. One that never was stays as it is: it can still be
+ * started, or removed.
+ */
+export async function stopStarted(
+  pods: Pods,
+  idOrPrefix: string,
+  timeout: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const container = pods.containers.find(idOrPrefix);
+  if (container?.state.phase === 'created') {
+    // Whose start is under way is to be stopped once it runs.
+    using _held = await pods.locks.acquire(container.id, signal);
+  }
+  if (pods.containers.find(idOrPrefix)?.state.phase === 'running') {
+    await stopContainer(pods, idOrPrefix, timeout, signal);
+  }
+}
+
 /** Waits for a container's exit to be recorded; answers false when it takes longer. */
 async function exitsWithin(
   pods: Pods,
@@ -81,10 +101,10 @@ async function sendSignal(
   name: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const runtime = pods.runtimes.get(container.handler);
+  const runtime = pods.runtimes.find(container.handler);
   const process = processOf(container);
   if (process === undefined) return;
-  if (runtime.type === 'runsc') await runtime.kill(container.id, name, signal);
+  if (runtime?.type === 'runsc') await runtime.kill(container.id, name, signal);
   else signalProcess(process, signalNumber(name));
 }
 

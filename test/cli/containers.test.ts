@@ -100,12 +100,12 @@ describe('exec', () => {
     expect(code).toBe(42);
     expect(stderr).toBe('err');
     expect(executed).toEqual({ containerId: 'c', cmd: ['ls', '-l'], timeout: 3n });
-    await run('exec', 'c', '--', 'ls', '--sync');
+    await run('exec', '-s', 'c', '--', 'ls', '--sync');
     expect(executed.cmd).toEqual(['ls', '--sync']);
   });
 
   it('ends with 125 when the command could not be run', async () => {
-    expect((await run('exec', 'c', 'slow')).code).toBe(125);
+    expect((await run('exec', '--sync', 'c', 'slow')).code).toBe(125);
     expect((await run('exec', 'c')).code).toBe(125);
   });
 });

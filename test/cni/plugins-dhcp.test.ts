@@ -112,7 +112,7 @@ test('a lease is renewed, also by the next process', async () => {
   const second = record().lease.expireAt;
   await expect.poll(() => record().lease.expireAt, { timeout: 10_000 }).toBeGreaterThan(second);
   await ours.del(config(), one);
-  expect(readdirSync(records)).toEqual([]);
+  await expect.poll(() => readdirSync(records)).toEqual([]);
 });
 
 test('an interface whose lease is over goes down', async () => {

@@ -114,6 +114,21 @@ test('requested addresses are given, or nothing is', async () => {
   expect(files()).toEqual(['10.1.2.77', 'last_reserved_ip.0', 'lock']);
 });
 
+test('what another process changes is seen', async () => {
+  const one = config({ subnet: '10.1.2.0/24' });
+  const [a, b] = [newContainerId(), newContainerId()];
+  const host = '/proc/self/ns/net';
+  await ours.add(one, { containerId: a });
+  runReference(host, 'ADD', one, { containerId: b, netns: '/x' });
+  await expect(ours.add(one, { containerId: b })).rejects.toThrow('duplicate allocation');
+  runReference(host, 'DEL', one, { containerId: a, netns: '/x' });
+  await expect(ours.check(one, { containerId: a })).rejects.toThrow('no address');
+  await ours.add(one, { containerId: a });
+  await ours.del(one, { containerId: b });
+  await ours.del(one, { containerId: a });
+  expect(files()).toEqual(['last_reserved_ip.0', 'lock']);
+});
+
 test('a second ADD is refused, DEL may be repeated, CHECK sees the difference', async () => {
   const one = config({ subnet: '10.1.2.0/24' });
   const containerId = newContainerId();

@@ -251,6 +251,34 @@ describe('iptables', () => {
   });
 });
 
+describe('iptables', () => {
+  test('GC removes the rules of containers that are not valid, of its network alone', async () => {
+    number++;
+    const [first, second] = [await pod(), await pod()];
+    const masquerade = { ...first.config, ipMasqBackend: 'iptables' };
+    const one = portmap([{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }], {
+      backend: 'iptables',
+    });
+    for (const target of [first, second]) {
+      await ours.add(one, target);
+      await ours.add({ ...masquerade }, { ...target, ifname: 'eth1' });
+    }
+    const rules = () => ['iptables-save', 'ip6tables-save'].flatMap((save) => nat(undefined, save));
+    const of = (target: Pod) => rules().filter((line) => line.includes(target.containerId)).length;
+    const before = of(first);
+    expect(of(second)).toBe(before);
+    const valid = {
+      'cni.dev/valid-attachments': [{ containerID: first.containerId, ifname: 'eth0' }],
+    };
+    for (const name of ['othernet', 'testnet']) {
+      await ours.run('GC', { ...one, ...valid, name });
+      await ours.run('GC', { ...masquerade, ...valid, name, ipam: {} });
+      expect(of(second)).toBe(name === 'othernet' ? before : 0);
+    }
+    expect(of(first)).toBe(before);
+  });
+});
+
 describe('nftables', () => {
   test('DEL without result and without mappings removes all; GC what is not valid', async () => {
     number++;

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -14,6 +14,7 @@ const BROKEN: Record<string, string> = {
   'hangs-create': 'create) exec sleep 1000',
   'fails-start': 'start) echo "cannot start today" >&2; exit 1',
   'hangs-kill': 'kill) exec sleep 1000',
+  vanishes: 'never) :',
 };
 const tables = Object.entries(BROKEN).map(([name, behaviour]) => {
   const path = join(scripts, name);
@@ -89,4 +90,20 @@ test('a container is stopped though its runtime hangs when asked to signal', asy
   const containerId = await runContainer(daemon, pod, containerConfig(image));
   await daemon.runtime.stopContainer({ containerId });
   expect((await statusOf(daemon, containerId)).exitCode).toBe(137);
+});
+
+test('a runtime that is not there any more is told apart from a container that is not', async () => {
+  const { daemon, image } = suite;
+  const pod = await runPod(daemon, {}, 'vanishes');
+  const containerId = await runContainer(daemon, pod, containerConfig(image));
+  const path = join(scripts, 'vanishes');
+  await rename(path, `${path}.away`);
+  const call = daemon.runtime.execSync({ containerId, cmd: ['/bin/true'] });
+  expect(await codeOf(call)).toBe('FAILED_PRECONDITION');
+  const removal = daemon.runtime.removeContainer({ containerId });
+  expect(await codeOf(removal)).toBe('FAILED_PRECONDITION');
+  expect((await statusOf(daemon, containerId)).id).toBe(containerId);
+  await rename(`${path}.away`, path);
+  expect(await codeOf(daemon.runtime.removeContainer({ containerId }))).toBe('OK');
+  await expectOnly(pod.id, []);
 });

@@ -1,4 +1,4 @@
-import { mkdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
@@ -96,7 +96,6 @@ test('sysctls of the pod are set in its namespaces, and not on the host', async 
     'net.ipv4.ip_local_port_range': '20000 20100',
     'kernel.domainname': 'example.org',
   };
-  const { readFile } = await import('node:fs/promises');
   const before = await readFile(name, 'utf8');
   const sysctlConfig = sysctlPod(sysctls);
   const { podSandboxId } = await daemon.runtime.runPodSandbox({ config: sysctlConfig });

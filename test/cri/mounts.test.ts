@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ContainerConfig, DeepPartial, Mount } from '../../src/gen/runtime/v1/api.ts';
 import { MountPropagation } from '../../src/gen/runtime/v1/api.ts';
+import { busyboxImage } from '../fixtures/image.ts';
 import {
   containerConfig,
   createContainer,
@@ -218,7 +219,6 @@ test('what cannot be a mount is refused', async () => {
 
 test("links in the image do not lead a mount's target out of it", async () => {
   const files = [{ path: 'escape', type: 'symlink' as const, target: '../../../../../../tmp' }];
-  const { busyboxImage } = await import('../fixtures/image.ts');
   const image = await suite.add('escape', busyboxImage({ files }));
   const mount = { containerPath: '/escape/keelson-escaped', hostPath: host };
   await runToEnd(suite.daemon, pod, image, { ...shell('true'), mounts: [mount] }).catch(() => {});

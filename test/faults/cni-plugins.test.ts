@@ -13,7 +13,11 @@ const daemon: Daemon = await startDaemon({
   config: '[cni]\nplugin_timeout = "1s"\n',
 });
 const file = join(daemon.paths.cniConfDir, '10-test.conflist');
-await useNetwork({ cniVersion: '1.0.0', name: 'scripted', plugins: [{ type: 'first' }, { type: 'second' }] });
+await useNetwork({
+  cniVersion: '1.0.0',
+  name: 'scripted',
+  plugins: [{ type: 'first' }, { type: 'second' }],
+});
 await plugins.addRecorder('first');
 
 afterEach(async () => {
@@ -48,7 +52,7 @@ async function expectUndone(config: ReturnType<typeof podConfig>, ids: readonly 
 
 const RESULT = '{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.2/8"}]}';
 test.each<[string, string | undefined, RegExp]>([
-  ['is missing', undefined, /^FAILED_PRECONDITION: .*Cannot find CNI plugin "second"/],
+  ['is missing', undefined, /^FAILED_PRECONDITION: .*CNI plugin "second" is not installed/],
   ['fails by the book', failing(101, 'no bridge here'), /^UNKNOWN: .*no bridge here/],
   ['asks to be tried again', failing(11, 'come back'), /^UNAVAILABLE: .*come back/],
   ['fails without a word', 'exit 1', /^[A-Z]+: .*exit code 1, without a word/],
@@ -57,10 +61,18 @@ test.each<[string, string | undefined, RegExp]>([
   ['prints garbage', 'echo "<html>"', /^[A-Z_]+: .*Result of CNI plugin "second"/],
   ['prints nothing', 'true', /^[A-Z_]+: .*Result of CNI plugin "second"/],
   ['prints a result of another version', `echo '{"cniVersion":"9.9"}'`, /^[A-Z_]+: .*9\.9/],
-  ['prints no address at all', `echo '{"cniVersion":"1.0.0","ips":[{"address":"nowhere"}]}'`, /nowhere/],
+  [
+    'prints no address at all',
+    `echo '{"cniVersion":"1.0.0","ips":[{"address":"nowhere"}]}'`,
+    /nowhere/,
+  ],
   ['never stops printing', 'yes', /^[A-Z_]+: .*more than \d+ bytes/],
   ['hangs', 'sleep 1000', /^DEADLINE_EXCEEDED: .*CNI plugin "second" hangs in ADD/],
-  ['leaves a child behind that holds its output', `sleep 1000 & echo '${RESULT}'; exit 1`, /exit code 1/],
+  [
+    'leaves a child behind that holds its output',
+    `sleep 1000 & echo '${RESULT}'; exit 1`,
+    /exit code 1/,
+  ],
 ])('a plugin that %s', async (_, script, expected) => {
   if (script !== undefined) {
     await plugins.add('second', `if [ "$CNI_COMMAND" = ADD ]; then ${script}; fi`);
@@ -77,7 +89,10 @@ test.each<[string, string | undefined, RegExp]>([
 });
 
 test('a client that gives up while a plugin hangs: it is ended, and all is undone', async () => {
-  await plugins.add('second', '[ "$CNI_COMMAND" = ADD ] && echo $$ > "$(dirname "$0")/pid" && sleep 1000');
+  await plugins.add(
+    'second',
+    '[ "$CNI_COMMAND" = ADD ] && echo $$ > "$(dirname "$0")/pid" && sleep 1000',
+  );
   await plugins.forgetCalls();
   const config = podConfig();
   const failure = await failureOf(daemon.runtime.runPodSandbox({ config }, { timeout: 500 }));

@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { ContainerState } from '../../src/gen/runtime/v1/api.ts';
 import { criSuite, execIn, statusOf } from '../cri/suite.ts';
-import { containerConfig, createContainer, runContainer, runPod, waitFor } from '../harness/index.ts';
+import {
+  containerConfig,
+  createContainer,
+  runContainer,
+  runPod,
+  waitFor,
+} from '../harness/index.ts';
 import { recordedIds, tracesOf } from '../recovery/traces.ts';
 import { failureOf } from './failure.ts';
 

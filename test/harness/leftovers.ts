@@ -45,12 +45,21 @@ async function processesOf(directory: string): Promise<Leftover[]> {
     const command = await readText(`/proc/${name}/cmdline`);
     const namespace = await readlink(`/proc/${name}/ns/mnt`).catch(() => home);
     const inside =
-      namespace !== home && (await readText(`/proc/${name}/mountinfo`)).includes(directory);
+      namespace !== home && usesMounts(await readText(`/proc/${name}/mountinfo`), directory);
     if (inside || command.includes(directory)) {
       found.push({ pid: Number(name), command: command.replaceAll('\0', ' ').trim() });
     }
   }
   return found;
+}
+
+/**
+ * Whether mounts come from the directory and are elsewhere, as in a container. Other daemons
+ * and their monitors may have copies of ours, at the same places.
+ */
+function usesMounts(mountinfo: string, directory: string): boolean {
+  const lines = mountinfo.split('\n').filter((line) => line.includes(directory));
+  return lines.some((line) => !line.split(' ')[4]?.startsWith(directory));
 }
 
 /**

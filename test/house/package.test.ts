@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -52,6 +52,46 @@ test('the package holds what is run, and no sources or tests', async () => {
 test('the compiled program tells its version', async () => {
   const { version } = JSON.parse(await output('cat', join(PROJECT, 'package.json')));
   expect(await output(join(installed, 'keelson'), '--version')).toBe(`${version}\n`);
+});
+
+test('the package is imported and typed as "keelson/cni" and "keelson/cni/plugin"', async () => {
+  const consumer = join(directory, 'consumer');
+  await mkdir(join(consumer, 'node_modules/@types'), { recursive: true });
+  await symlink(installed, join(consumer, 'node_modules/keelson'));
+  await symlink(
+    join(PROJECT, 'node_modules/@types/node'),
+    join(consumer, 'node_modules/@types/node'),
+  );
+  await writeFile(join(consumer, 'package.json'), '{"type":"module"}');
+  await writeFile(
+    join(consumer, 'plugin.ts'),
+    `import { CniRuntime, ExecInvoker } from 'keelson/cni';
+     import { emptyResult, type PluginCall, servePlugin } from 'keelson/cni/plugin';
+     const invoker = new ExecInvoker();
+     export const runtime: CniRuntime = new CniRuntime({ invoker, binDirs: [], cacheDir: '/absent' });
+     // @ts-expect-error: a name is no list of directories
+     export const wrong = new CniRuntime({ invoker, binDirs: '', cacheDir: '/absent' });
+     const nothing = async () => {};
+     await servePlugin({ add: async (call: PluginCall) => emptyResult(), del: nothing, check: nothing });
+    `,
+  );
+  const tsc = join(PROJECT, 'node_modules/typescript/bin/tsc');
+  const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024'];
+  const types = ['--lib', 'es2024,esnext.disposable', '--types', 'node', '--skipLibCheck'];
+  await run(process.execPath, [tsc, ...flags, ...types, 'plugin.ts'], { cwd: consumer });
+  const env = { ...process.env, CNI_COMMAND: 'VERSION' };
+  const plugin = run(process.execPath, ['plugin.ts'], { cwd: consumer, env });
+  plugin.child.stdin?.end();
+  expect(JSON.parse((await plugin).stdout).supportedVersions).toContain('1.1.0');
+});
+
+test('the compiled program installs launchers that run', async () => {
+  const bin = join(directory, 'bin');
+  await output(join(installed, 'keelson'), 'cni', 'install', bin);
+  const env = { PATH: '/usr/bin:/bin', CNI_COMMAND: 'VERSION' };
+  const launcher = run(join(bin, 'bridge'), { env });
+  launcher.child.stdin?.end();
+  expect(JSON.parse((await launcher).stdout).supportedVersions).toContain('1.1.0');
 });
 
 test('the compiled daemon pulls an image, by its workers, and runs a container', async () => {

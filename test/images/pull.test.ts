@@ -96,15 +96,15 @@ describe('formats', () => {
       const described = { os: 'linux', architecture, ...(variant ? { variant } : {}) };
       return { image, entry: { ...image.descriptor, platform: described } };
     });
+    for (const { image } of images) await pushImage(target, undefined, image);
+    // Build attestations come as manifests for a platform that nobody has.
+    const unknown = simpleImage('attestation');
+    await pushImage(target, undefined, unknown);
     const attestation = {
-      ...simpleImage('x').descriptor,
+      ...unknown.descriptor,
       platform: { os: 'unknown', architecture: 'unknown' },
     };
-    for (const { image } of images) await pushImage(target, undefined, image);
-    const inner = buildIndex(
-      images.map(({ entry }) => entry),
-      { docker: true },
-    );
+    const inner = buildIndex([attestation, ...images.map(({ entry }) => entry)], { docker: true });
     await pushManifest(target, inner.descriptor.digest, {
       content: inner.content,
       mediaType: inner.descriptor.mediaType,
@@ -114,7 +114,6 @@ describe('formats', () => {
       content: outer.content,
       mediaType: outer.descriptor.mediaType,
     });
-    void attestation;
     const record = await test.pull(`${name}:multi`);
     expect(record.id).toBe(images[2]?.image.id);
     expect(record.repoDigests).toEqual([`${name}@${digest}`]);

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KeelsonError } from '../../src/base/index.ts';
 import { type TarFixtureEntry, tar } from '../fixtures/tar.ts';
-import { describeTree, unpackArchive, unpackStack, withOverlay } from './layer-fixture.ts';
+import { describeTree, unpackStack, withOverlay } from './layer-fixture.ts';
 import { applyLayers, describeModel, ImpossibleEntry } from './layer-model.ts';
 
 let root: string;

@@ -42,11 +42,18 @@ async function expectConsistent(ids: Iterable<string>): Promise<void> {
   const { containers } = await daemon.runtime.listContainers();
   const listed = new Set([...items, ...containers].map(({ id }) => id));
   expect((await recordedIds(daemon)).sort()).toEqual([...listed].sort());
-  expect(await tracesOf(daemon, [...ids].filter((id) => !listed.has(id)))).toEqual([]);
+  expect(
+    await tracesOf(
+      daemon,
+      [...ids].filter((id) => !listed.has(id)),
+    ),
+  ).toEqual([]);
   for (const { id } of containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING))
     expect(await execIn(daemon, id, 'ip addr show eth0 | grep -c "inet "')).toBe('1');
   const ready = items.filter(({ state }) => state === PodSandboxState.SANDBOX_READY);
-  const ports = (await daemon.network!.leftovers()).filter((thing) => thing.startsWith('interface'));
+  const ports = (await daemon.network!.leftovers()).filter((thing) =>
+    thing.startsWith('interface'),
+  );
   expect(ports.length).toBe(ready.length);
 }
 
@@ -78,7 +85,9 @@ test.each(['start', 'delete'] as const)(
     await runtime.hang(command);
     const calls = await runtime.calls(command);
     const call = codeOf(
-      command === 'start' ? cri.startContainer({ containerId }) : cri.removeContainer({ containerId }),
+      command === 'start'
+        ? cri.startContainer({ containerId })
+        : cri.removeContainer({ containerId }),
     );
     await runtime.called(command, calls + 1);
     await crash(() => runtime.mend(command));
@@ -114,7 +123,9 @@ if [ $CNI_COMMAND = ADD ]; then printf '%s' "$input" | sed 's/.*"prevResult":\\(
   await writeFile(gate, '');
   const config = podConfig();
   const called = () =>
-    waitFor('the plugin', async () => (await plugins.calls()).some((call) => call.startsWith(command)));
+    waitFor('the plugin', async () =>
+      (await plugins.calls()).some((call) => call.startsWith(command)),
+    );
   let call: Promise<string>;
   if (command === 'ADD') {
     call = codeOf(daemon.runtime.runPodSandbox({ config }));

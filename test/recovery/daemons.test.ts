@@ -35,7 +35,10 @@ test('a second daemon on the same state directory is refused, and the first goes
 
 test('of two daemons that start together on one state directory, one is refused', async () => {
   await using first = await prepareDaemon({ network: 'none' });
-  await using second = await prepareDaemon({ args: ['--state', first.paths.state], network: 'none' });
+  await using second = await prepareDaemon({
+    args: ['--state', first.paths.state],
+    network: 'none',
+  });
   const starts = [first, second].map((daemon) =>
     daemon.start().then(
       () => true,

@@ -59,25 +59,25 @@ test.each([
   expect(await tracesOf(daemon, [bad.id, badContainer])).toEqual([]);
 });
 
-test.each([['garbage', '{'], ['an object without its parts', undefined]])(
-  'a container whose record is %s is set aside, and nothing of it runs on',
-  async (_, text) => {
-    const { daemon, image } = suite;
-    const pod = await runPod(daemon);
-    const config = containerConfig(image);
-    const id = await runContainer(daemon, pod, config);
-    await daemon.kill9();
-    await writeFile(state('containers', id, 'record.json'), text ?? JSON.stringify({ id }));
-    await daemon.start({ env: {} });
-    expect((await daemon.runtime.listContainers()).containers).toEqual([]);
-    expect(await readdir(state('unreadable'))).toEqual([`container-${id}`]);
-    await rm(state('unreadable'), { recursive: true });
-    expect(await tracesOf(daemon, [id])).toEqual([]);
-    const again = await runContainer(daemon, pod, config);
-    expect(await execIn(daemon, again, 'echo lives')).toBe('lives');
-    await daemon.removePods();
-  },
-);
+test.each([
+  ['garbage', '{'],
+  ['an object without its parts', undefined],
+])('a container whose record is %s is set aside, and nothing of it runs on', async (_, text) => {
+  const { daemon, image } = suite;
+  const pod = await runPod(daemon);
+  const config = containerConfig(image);
+  const id = await runContainer(daemon, pod, config);
+  await daemon.kill9();
+  await writeFile(state('containers', id, 'record.json'), text ?? JSON.stringify({ id }));
+  await daemon.start({ env: {} });
+  expect((await daemon.runtime.listContainers()).containers).toEqual([]);
+  expect(await readdir(state('unreadable'))).toEqual([`container-${id}`]);
+  await rm(state('unreadable'), { recursive: true });
+  expect(await tracesOf(daemon, [id])).toEqual([]);
+  const again = await runContainer(daemon, pod, config);
+  expect(await execIn(daemon, again, 'echo lives')).toBe('lives');
+  await daemon.removePods();
+});
 
 test('files that nobody knows among the records keep nobody from starting', async () => {
   const { daemon } = suite;
@@ -146,7 +146,8 @@ async function afterReboot(pod: Pod): Promise<void> {
   for (const path of [...files, ...records]) {
     await cp(join(kept, path), path, { recursive: true });
   }
-  for (const name of storage) await mkdir(`${paths.root}/containers/${name}/upper`, { recursive: true });
+  for (const name of storage)
+    await mkdir(`${paths.root}/containers/${name}/upper`, { recursive: true });
   await rm(kept, { recursive: true });
   await writeFile(state('boot-id'), '11111111-2222-3333-4444-555555555555');
 }

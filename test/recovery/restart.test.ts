@@ -122,7 +122,10 @@ test('a container that was only created is started by the next daemon', async ()
 
 test('exits that happened meanwhile are told with their code and time', async () => {
   const { daemon, image } = suite;
-  const gate = containerConfig(image, shell('trap "echo at $(date +%s); exit 7" TERM; while :; do sleep 0.05; done'));
+  const gate = containerConfig(
+    image,
+    shell('trap "echo at $(date +%s); exit 7" TERM; while :; do sleep 0.05; done'),
+  );
   const done = containerConfig(image, shell('trap "exit 0" TERM; while :; do sleep 0.05; done'));
   const ids = [await runContainer(daemon, pod, gate), await runContainer(daemon, pod, done)];
   const pids = await Promise.all(ids.map(pidOf));

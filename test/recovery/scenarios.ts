@@ -2,7 +2,12 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { ContainerState, NamespaceMode, PodSandboxState, Protocol } from '../../src/gen/runtime/v1/api.ts';
+import {
+  ContainerState,
+  NamespaceMode,
+  PodSandboxState,
+  Protocol,
+} from '../../src/gen/runtime/v1/api.ts';
 import { codeOf, execIn, statusOf } from '../cri/suite.ts';
 import {
   containerConfig,

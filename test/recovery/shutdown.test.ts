@@ -58,7 +58,12 @@ test('a call that does not end in time is undone', async () => {
   expect(end).toBe(0);
   await runtime.mend('create');
   const others = new Set(await recordedIds(daemon));
-  expect(await tracesOf(daemon, undone.filter((id) => !others.has(id)))).toEqual([]);
+  expect(
+    await tracesOf(
+      daemon,
+      undone.filter((id) => !others.has(id)),
+    ),
+  ).toEqual([]);
   expect(undone.filter((id) => !others.has(id)).length).toBe(1);
   await daemon.start();
   await createContainer(daemon, pod, config);

@@ -58,6 +58,8 @@ async function contents(directory: string): Promise<string[]> {
   const names = await readdir(directory).catch(() => []);
   const addresses = names.filter((name) => /^[0-9]+\./.test(name));
   return Promise.all(
-    addresses.map(async (name) => `lease ${name}: ${await readFile(join(directory, name), 'utf8')}`),
+    addresses.map(
+      async (name) => `lease ${name}: ${await readFile(join(directory, name), 'utf8')}`,
+    ),
   );
 }

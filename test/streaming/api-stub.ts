@@ -2,7 +2,14 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { StreamingServer } from '../../src/streaming/index.ts';
+import type { AttachRequest, ExecRequest, PortForwardRequest } from '../../src/streaming/index.ts';
+
+/** Who has the URLs of sessions: a streaming server, or a daemon that is asked by CRI. */
+export interface SessionUrls {
+  execUrl(request: ExecRequest): string | Promise<string>;
+  attachUrl(request: AttachRequest): string | Promise<string>;
+  portForwardUrl(request: PortForwardRequest): string | Promise<string>;
+}
 
 const NAME = 'web';
 
@@ -14,20 +21,20 @@ const NAME = 'web';
 export class ApiStub implements AsyncDisposable {
   readonly url: string;
   readonly #server: Server;
-  readonly #streaming: StreamingServer;
+  readonly #streaming: SessionUrls;
   readonly #tty: boolean;
   readonly #sockets = new Set<Duplex>();
 
-  private constructor(server: Server, streaming: StreamingServer, tty: boolean) {
+  private constructor(server: Server, streaming: SessionUrls, tty: boolean) {
     this.#server = server;
     this.#streaming = streaming;
     this.#tty = tty;
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     server.on('request', (request, response) => this.#answer(request, response));
-    server.on('upgrade', (request, socket, head) => this.#proxy(request, socket, head));
+    server.on('upgrade', (request, socket, head) => void this.#proxy(request, socket, head));
   }
 
-  static async open(streaming: StreamingServer, options: { tty?: boolean } = {}): Promise<ApiStub> {
+  static async open(streaming: SessionUrls, options: { tty?: boolean } = {}): Promise<ApiStub> {
     const server = createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -71,8 +78,14 @@ export class ApiStub implements AsyncDisposable {
     };
   }
 
-  #proxy(request: IncomingMessage, client: Duplex, head: Buffer): void {
-    const target = new URL(this.#streamingUrl(request));
+  async #proxy(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    let target: URL;
+    try {
+      target = new URL(await this.#streamingUrl(request));
+    } catch (error) {
+      client.end(`HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\r\n${error}`);
+      return;
+    }
     const runtime = connect({
       port: Number(target.port),
       host: target.hostname,
@@ -96,7 +109,7 @@ export class ApiStub implements AsyncDisposable {
     client.pipe(runtime).pipe(client);
   }
 
-  #streamingUrl(request: IncomingMessage): string {
+  #streamingUrl(request: IncomingMessage): string | Promise<string> {
     const { pathname, searchParams } = new URL(request.url ?? '/', this.url);
     const streams = {
       tty: searchParams.get('tty') === 'true',

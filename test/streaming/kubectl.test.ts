@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -12,14 +11,11 @@ import { SILENT } from '../../src/base/index.ts';
 import { exitOf, killGroup, openPty, run, start } from '../../src/linux/index.ts';
 import { StreamingServer } from '../../src/streaming/index.ts';
 import { ApiStub } from './api-stub.ts';
+import { findKubectls } from './kubectl.ts';
 import { ProcessBackend } from './process-backend.ts';
 
 const BUSYBOX = '/bin/busybox';
-/** Up to 1.28 kubectl speaks SPDY, later versions try WebSocket first. */
-const KUBECTLS = [
-  '/usr/bin/kubectl',
-  new URL('../../.tools/kubernetes-client/usr/bin/kubectl', import.meta.url).pathname,
-].filter((path) => existsSync(path));
+const KUBECTLS = findKubectls();
 
 test('there is a kubectl (Debian package kubernetes-client)', () => {
   expect(KUBECTLS).not.toEqual([]);

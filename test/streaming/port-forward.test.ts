@@ -8,13 +8,11 @@ import { WebSocket } from 'ws';
 import { SILENT } from '../../src/base/index.ts';
 import {
   createPinnedNamespace,
-  insideNamespace,
-  killGroup,
   removePinnedNamespace,
   setLoopbackUp,
-  start,
 } from '../../src/linux/index.ts';
 import { StreamingServer } from '../../src/streaming/index.ts';
+import { startListener } from './listener.ts';
 import { ProcessBackend } from './process-backend.ts';
 import { SpdyClient } from './spdy-client.ts';
 import { openTunnel } from './websocket-tunnel.ts';
@@ -160,29 +158,15 @@ test('when the client leaves or resets, its connections are closed', async () =>
   await sessionsEnd();
 });
 
-const LISTENER = `
-import socket, sys
-s = socket.socket(socket.AF_INET6 if sys.argv[1] == "::1" else socket.AF_INET)
-s.bind((sys.argv[1], 80))
-s.listen(5)
-print("ready", flush=True)
-while True:
-    c, _ = s.accept()
-    c.sendall(b"from " + sys.argv[1].encode())
-    c.close()
-`;
-
 test.each(['127.0.0.1', '::1'])('into a network namespace, to %s', async (address) => {
   const directory = await mkdtemp(join(tmpdir(), 'keelson-forward-'));
   const path = join(directory, 'net');
-  let pid: number | undefined;
   try {
     createPinnedNamespace('net', path, setLoopbackUp);
-    const listener = insideNamespace('net', path, () =>
-      start('python3', ['-c', LISTENER, address], { stdio: ['ignore', 'pipe', 'inherit'] }),
-    );
-    pid = listener.pid;
-    await once(listener.stdout!, 'data');
+    using _listener = await startListener({
+      ...{ path, host: address, port: 80 },
+      word: `from ${address}`,
+    });
     backend.namespaces.set('pod', path);
     const client = await forward('pod');
     const { data, error } = await pair(client, '1', 80);
@@ -193,7 +177,6 @@ test.each(['127.0.0.1', '::1'])('into a network namespace, to %s', async (addres
     client.close();
     await sessionsEnd();
   } finally {
-    killGroup(pid);
     await removePinnedNamespace(path);
     await rm(directory, { recursive: true });
   }

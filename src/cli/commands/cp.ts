@@ -66,7 +66,10 @@ async function copyOut(
     const unpacked = unpackTree(archive, work, (path) => skipped(context, path));
     const cmd = ['tar', '-c', '-f', '-', '-C', directory, `./${name}`];
     const request = { containerId: from.containerId, cmd, action };
-    const fetched = runTar(context, request, { sink: archive }).then(
+    const failed = new AbortController();
+    unpacked.catch(() => failed.abort());
+    const signal = AbortSignal.any([context.signal, failed.signal]);
+    const fetched = runTar(context, request, { sink: archive, signal }).then(
       () => void archive.end(),
       (error: Error) => void archive.destroy(error),
     );
@@ -90,7 +93,11 @@ interface TarRequest {
 async function runTar(
   context: Context,
   { action, ...request }: TarRequest,
-  { stdin, sink }: { stdin?: Readable; sink: Writable },
+  {
+    stdin,
+    sink,
+    signal = context.signal,
+  }: { stdin?: Readable; sink: Writable; signal?: AbortSignal },
 ): Promise<void> {
   const { remoteCommand } = await import('../streaming/remote-command.ts');
   const cri = await context.cri();
@@ -108,7 +115,7 @@ async function runTar(
     },
   });
   const io = { stdin, stdout: sink, stderr };
-  const code = await remoteCommand(cri, { url, action }, io, context.signal);
+  const code = await remoteCommand(cri, { url, action }, io, signal);
   if (code === 0) return;
   throw new KeelsonError('UNKNOWN', action, {
     reason: complaint.trim() || `tar ended with ${code}`,

@@ -47,6 +47,7 @@ export const COMMANDS: readonly Entry[] = [
     'Show how full the image store is',
     () => import('./imagefsinfo.ts'),
   ),
+  entry(IMAGES, 'image', 'Explain, load, save and prune images', () => import('./image.ts')),
   entry(HOST, 'serve', 'Run the daemon', () => import('./serve.ts')),
   entry(
     HOST,
@@ -62,6 +63,7 @@ export const COMMANDS: readonly Entry[] = [
   ),
   entry(HOST, 'doctor', 'Tell what this host has and lacks', () => import('./doctor.ts')),
   entry(HOST, 'info', 'Show the status of the daemon', () => import('./info.ts')),
+  entry(HOST, 'log-level', 'Show or change what the daemon logs', () => import('./log-level.ts')),
   entry(
     HOST,
     'version',

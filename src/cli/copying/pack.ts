@@ -1,10 +1,11 @@
-import type { Stats } from 'node:fs';
-import { createReadStream } from 'node:fs';
+import { once } from 'node:events';
+import { createReadStream, type Stats } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { type Headers, type Pack, pack } from 'tar-stream';
+import { Readable } from 'node:stream';
+import { type Header, type Pack, pack } from 'tar-stream';
+
+type EntryHeader = Partial<Header> & Pick<Header, 'name'>;
 
 /**
  * An archive of a file, or of a directory with all below it, under another name. Links stay
@@ -13,10 +14,10 @@ import { type Headers, type Pack, pack } from 'tar-stream';
 export function packTree(path: string, name: string, onSkip: (path: string) => void): Readable {
   const archive = pack();
   add(archive, path, name, onSkip).then(
-    () => archive.finalize(),
-    (error: Error) => archive.destroy(error),
+    () => void archive.finalize(),
+    (error: Error) => void archive.destroy(error),
   );
-  return archive;
+  return Readable.from(archive, { objectMode: false });
 }
 
 async function add(
@@ -35,22 +36,33 @@ async function add(
     const linkname = await readlink(path);
     await addEntry(archive, { ...common(stats, name), type: 'symlink', linkname });
   } else if (stats.isFile()) {
-    const entry = archive.entry({ ...common(stats, name), size: stats.size });
-    // A file that grows meanwhile is cut at the size that was told.
-    const source = stats.size === 0 ? undefined : createReadStream(path, { end: stats.size - 1 });
-    if (source === undefined) entry.end();
-    else await pipeline(source, entry);
+    await addFile(archive, path, { ...common(stats, name), size: stats.size });
   } else {
     onSkip(path);
   }
 }
 
-function common(stats: Stats, name: string): Headers {
+/** A file that grows meanwhile is cut at the size that was told; one that shrinks is an error. */
+async function addFile(archive: Pack, path: string, header: EntryHeader): Promise<void> {
+  const written = Promise.withResolvers<void>();
+  const entry = archive.entry(header, (error) =>
+    error ? written.reject(error) : written.resolve(),
+  );
+  if (header.size) {
+    for await (const chunk of createReadStream(path, { end: header.size - 1 })) {
+      if (!entry.write(chunk as Buffer)) await once(entry, 'drain');
+    }
+  }
+  entry.end(undefined);
+  await written.promise;
+}
+
+function common(stats: Stats, name: string): EntryHeader {
   return { name, mode: stats.mode & 0o7777, mtime: stats.mtime, uid: stats.uid, gid: stats.gid };
 }
 
-function addEntry(archive: Pack, headers: Headers): Promise<void> {
+function addEntry(archive: Pack, header: EntryHeader): Promise<void> {
   return new Promise((resolve, reject) => {
-    archive.entry(headers, (error) => (error ? reject(error) : resolve()));
+    archive.entry(header, '', (error) => (error ? reject(error) : resolve()));
   });
 }

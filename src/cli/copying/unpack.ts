@@ -3,12 +3,12 @@ import { chmod, link, mkdir, symlink, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { extract, type Headers } from 'tar-stream';
+import { extract, type Header } from 'tar-stream';
 import { KeelsonError } from '../../base/index.ts';
 
 interface Late {
   readonly path: string;
-  readonly headers: Headers;
+  readonly headers: Header;
 }
 
 /**
@@ -23,13 +23,11 @@ export async function unpackTree(
 ): Promise<void> {
   const tree = new Tree(directory, onSkip);
   const unpacking = extract();
-  const work = (async () => {
-    for await (const entry of unpacking) {
-      await tree.add(entry.header, entry);
-      entry.resume();
-    }
-  })();
-  await Promise.all([pipeline(archive, unpacking), work]);
+  archive.once('error', (error) => unpacking.destroy(error)).pipe(unpacking);
+  for await (const entry of unpacking) {
+    await tree.add(entry.header, entry as unknown as AsyncIterable<Buffer>);
+    entry.resume();
+  }
   await tree.finish();
 }
 
@@ -45,7 +43,7 @@ class Tree {
     this.#onSkip = onSkip;
   }
 
-  async add(headers: Headers, content: Readable): Promise<void> {
+  async add(headers: Header, content: AsyncIterable<Buffer>): Promise<void> {
     const path = this.#inside(headers.name);
     switch (headers.type) {
       case 'directory':

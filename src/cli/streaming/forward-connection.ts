@@ -36,13 +36,15 @@ export async function forwardConnection(
       { podSandboxId: podId, port: [remote] },
       { action },
     );
-    using streams = await RemoteStreams.open(url, { tls: cri.tls, signal });
+    const error: Buffer[] = [];
+    const sinks = new Map([
+      [DATA, { stream: afterPort(socket), ends: true }],
+      [ERROR, { stream: afterPort(new Collector(error)), ends: true }],
+    ]);
+    using streams = await RemoteStreams.open(url, { sinks, tls: cri.tls, signal });
     const onClose = () => streams[Symbol.dispose]();
     if (socket.destroyed) onClose();
     socket.once('close', onClose);
-    const error: Buffer[] = [];
-    streams.receive(ERROR, afterPort(new Collector(error)));
-    streams.receive(DATA, afterPort(socket), true);
     pipeline(socket, streams.writable(DATA), { end: true }).catch(() => {});
     await streams.closed;
     signal.throwIfAborted();

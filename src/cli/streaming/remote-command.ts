@@ -49,11 +49,13 @@ export async function remoteCommand(
   io: RemoteIo,
   signal: AbortSignal,
 ): Promise<number> {
-  using remote = await RemoteStreams.open(url, { tls: cri.tls, signal });
   const report = new Text();
-  remote.receive(ERROR, report);
-  remote.receive(STDOUT, io.stdout);
-  if (io.stderr !== undefined) remote.receive(STDERR, io.stderr);
+  const sinks = new Map([
+    [ERROR, { stream: report, ends: false }],
+    [STDOUT, { stream: io.stdout, ends: false }],
+    ...(io.stderr === undefined ? [] : [[STDERR, { stream: io.stderr, ends: false }] as const]),
+  ]);
+  using remote = await RemoteStreams.open(url, { sinks, tls: cri.tls, signal });
   const over = new AbortController();
   const fed = feed(remote, io, over.signal);
   const resizes = remote.writable(RESIZE);

@@ -13,10 +13,18 @@ const NORMAL_CLOSURE = 1000;
 const MESSAGE_LIMIT = 256 * 1024;
 const OPEN_TIMEOUT = 30_000;
 
-interface Sink {
+/** Where the bytes of a channel go, no faster than that takes them. */
+export interface Sink {
   readonly stream: Writable;
   /** Whether the end of the channel ends the stream. */
   readonly ends: boolean;
+}
+
+export interface RemoteStreamsOptions {
+  /** By channel; what comes on others is dropped. */
+  sinks: ReadonlyMap<number, Sink>;
+  tls: Endpoint['tls'];
+  signal: AbortSignal;
 }
 
 /**
@@ -27,12 +35,12 @@ export class RemoteStreams implements Disposable {
   /** Resolves when the session is over. */
   readonly closed: Promise<void>;
   readonly #socket: WebSocket;
-  readonly #sinks = new Map<number, Sink>();
-  readonly #early: Buffer[] = [];
+  readonly #sinks: ReadonlyMap<number, Sink>;
   #blocked = 0;
 
-  private constructor(socket: WebSocket) {
+  private constructor(socket: WebSocket, sinks: ReadonlyMap<number, Sink>) {
     this.#socket = socket;
+    this.#sinks = sinks;
     socket.on('message', (data: Buffer) => this.#receive(data));
     socket.on('error', () => {});
     this.closed = new Promise((resolve) => {
@@ -46,11 +54,11 @@ export class RemoteStreams implements Disposable {
   /** Connects to a URL that CRI answered. The URL is a secret until it is used. */
   static async open(
     url: string,
-    { tls, signal }: { tls: Endpoint['tls']; signal: AbortSignal },
+    { sinks, tls, signal }: RemoteStreamsOptions,
   ): Promise<RemoteStreams> {
     signal.throwIfAborted();
     const socket = new WebSocket(url.replace(/^http/, 'ws'), PROTOCOLS, clientOptions(url, tls));
-    const streams = new RemoteStreams(socket);
+    const streams = new RemoteStreams(socket, sinks);
     const onAbort = () => socket.terminate();
     signal.addEventListener('abort', onAbort, { once: true });
     void streams.closed.then(() => signal.removeEventListener('abort', onAbort));
@@ -66,12 +74,6 @@ export class RemoteStreams implements Disposable {
   /** Whether the other side can be told that a channel is at its end. */
   get canEnd(): boolean {
     return this.#socket.protocol === PROTOCOLS[0];
-  }
-
-  /** Hands what comes on a channel to a stream, no faster than that takes it. */
-  receive(channel: number, stream: Writable, ends = false): void {
-    this.#sinks.set(channel, { stream, ends });
-    for (const data of this.#early.splice(0)) this.#receive(data);
   }
 
   /** What is written goes out on the channel; its end is told if it can be. */
@@ -103,12 +105,9 @@ export class RemoteStreams implements Disposable {
       return;
     }
     const stream = this.#sinks.get(channel)?.stream;
-    if (stream === undefined) {
-      // The server may speak before its listener is there.
-      if (this.#sinks.size === 0) this.#early.push(data);
-      return;
-    }
-    if (data.length === 1 || stream.destroyed || stream.writableEnded) return;
+    if (stream === undefined || stream.destroyed || stream.writableEnded) return;
+    // An empty message says that the session is established.
+    if (data.length === 1) return;
     if (!stream.write(data.subarray(1))) this.#waitFor(stream);
   }
 

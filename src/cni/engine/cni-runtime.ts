@@ -57,7 +57,8 @@ export class CniRuntime {
 
   /**
    * ADD: runs the plugins in order, each with the result of the one before, and answers
-   * the last result. When it fails, the caller must still call `delNetworkList`.
+   * the last result. When it fails, the caller must still call `delNetworkList`. Runs none
+   * if one is missing: DEL could not get past it.
    */
   async addNetworkList(
     list: NetworkList,
@@ -65,6 +66,7 @@ export class CniRuntime {
     signal: AbortSignal,
   ): Promise<CniResult> {
     await using _ = await this.#enter(list, attachment, signal);
+    await this.#requirePlugins(list);
     let result: CniResult | undefined;
     for (const plugin of list.plugins) {
       result = await this.#plugins.call(
@@ -165,6 +167,12 @@ export class CniRuntime {
     await this.#collect(list, await valid(), signal);
   }
 
+  /** Removes the half-written results of processes that died. */
+  async sweepCache(signal: AbortSignal): Promise<void> {
+    await using _ = await this.#lock('exclusive', signal);
+    await this.cache.sweep();
+  }
+
   /** VERSION: fails if one of the plugins is not there or does not speak the configuration's version. */
   async validateNetworkList(list: NetworkList, signal: AbortSignal): Promise<void> {
     for (const { type } of list.plugins) {
@@ -183,6 +191,16 @@ export class CniRuntime {
         return type;
     }
     return undefined;
+  }
+
+  async #requirePlugins(list: NetworkList): Promise<void> {
+    const missing = await this.findMissingPlugin(list);
+    if (missing === undefined) return;
+    const directories = this.#options.binDirs.map((each) => `"${each}"`).join(', ');
+    throw new CniError(CNI_ERROR.INVALID_CONFIG, `Cannot find CNI plugin "${missing}"`, {
+      details: `there is no such program in ${directories || 'no directory at all'}`,
+      hint: 'install the plugin, or name its directory',
+    });
   }
 
   /** `addNetworkList` for the configuration of a single plugin. */

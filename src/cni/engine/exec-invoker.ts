@@ -29,8 +29,8 @@ const BUSY_PAUSE = 1000;
 
 type Environment = Record<string, string | undefined>;
 
-/** The variables that each call sets itself. Others, such as CNI_NETNS_OVERRIDE, are handed on. */
-const OWN_VARIABLES = /^CNI_(COMMAND|CONTAINERID|NETNS|IFNAME|ARGS|PATH)$/;
+/** Variables of an outer call must not reach an inner one, but for that which allows more. */
+const NOT_HANDED_ON = /^CNI_(?!NETNS_OVERRIDE$)/;
 
 /** Runs plugins as programs (CNI specification, sections 2 and 4). */
 export class ExecInvoker implements PluginInvoker {
@@ -39,7 +39,7 @@ export class ExecInvoker implements PluginInvoker {
   /** Plugins see `environment`, by default that of this process, and their call's variables. */
   constructor(environment: Environment = process.env) {
     this.#environment = Object.fromEntries(
-      Object.entries(environment).filter(([name]) => !OWN_VARIABLES.test(name)),
+      Object.entries(environment).filter(([name]) => !NOT_HANDED_ON.test(name)),
     );
   }
 

@@ -63,7 +63,19 @@ export class GarbageCollector implements AsyncDisposable {
       if (valid.has(containerId) || this.#live.has(containerId)) continue;
       this.#garbage.add(containerId);
     }
-    await this.#collect(AbortSignal.any([signal, this.#closing.signal]));
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    await this.#sweep(either);
+    await this.#collect(either);
+  }
+
+  async #sweep(signal: AbortSignal): Promise<void> {
+    const { runtime, logger } = this.#options;
+    try {
+      await runtime.sweepCache(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      logger.warn({ error }, `cannot tidy up the results of CNI: ${messageOf(error)}`);
+    }
   }
 
   /** Ends the retries. What is left stays recorded for the next start. */

@@ -23,6 +23,9 @@ import { type Attachment, attachmentFileName, readPair } from './attachment.ts';
 /** How libcni marks the form of its cache files. */
 const KIND = 'cniCacheV1';
 
+/** The files of `writeFileAtomic` before they get their name. */
+const TEMPORARY = /\.[0-9a-f]{12}\.tmp$/;
+
 /** An attachment as the cache remembers it: what was asked for, and what came of it. */
 export interface CachedAttachment extends Attachment {
   network: string;
@@ -93,6 +96,17 @@ export class ResultCache {
       entries.push(entry);
     }
     return entries;
+  }
+
+  /**
+   * Removes what processes left that died while writing. Nobody may be writing meanwhile:
+   * the files of a write under way have the same form.
+   */
+  async sweep(): Promise<void> {
+    const names = (await ifExists(readdir(this.#directory))) ?? [];
+    for (const name of names) {
+      if (TEMPORARY.test(name)) await rm(join(this.#directory, name), { force: true });
+    }
   }
 
   #path(network: string, attachment: Pick<Attachment, 'containerId' | 'ifname'>): string {

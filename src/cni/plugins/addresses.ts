@@ -1,4 +1,4 @@
-import { type Cidr, expectValue, type Ip, isV4, parseCidr, parseIp } from '../../base/index.ts';
+import { type Cidr, expectValue, type Ip, parseCidr, parseIp } from '../../base/index.ts';
 import type { CniIp, CniResult, CniRoute, JsonReader } from '../spec/index.ts';
 
 /** The address with prefix that a result holds. Results are checked where they come in. */
@@ -20,10 +20,6 @@ export function readIp(reader: JsonReader | undefined): Ip | undefined {
 /** An address with prefix from a configuration. */
 export function readCidr(reader: JsonReader): Cidr {
   return cidrOf(reader.cidr());
-}
-
-export function isV4Cidr(text: string): boolean {
-  return isV4(cidrOf(text).ip);
 }
 
 /** Routes from a configuration or an IPAM section. */

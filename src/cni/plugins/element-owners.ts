@@ -130,10 +130,49 @@ async function exists(found: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** Deletes the elements of an attachment. */
-export async function releaseElements(owned: OwnedElements, call: PluginCall): Promise<void> {
-  const mark = attachmentMark({ ...call, network: call.config.name });
-  await deleteWhere(owned, (comment) => comment.startsWith(`${mark} `));
+/**
+ * Deletes the elements of an attachment. Where they are supposed to be is looked first;
+ * if one is not there, or another attachment's, all maps are searched.
+ */
+export async function releaseElements(
+  owned: OwnedElements,
+  call: PluginCall,
+  supposed: readonly Pick<MapElement, 'map' | 'key'>[] = [],
+): Promise<void> {
+  const mark = `${attachmentMark({ ...call, network: call.config.name })} `;
+  if (supposed.length > 0 && (await releaseSupposed(owned, supposed, mark))) return;
+  await deleteWhere(owned, (comment) => comment.startsWith(mark));
+}
+
+/** Deletes the elements of these keys if all are of that mark. Answers whether they were. */
+async function releaseSupposed(
+  owned: OwnedElements,
+  supposed: readonly Pick<MapElement, 'map' | 'key'>[],
+  mark: string,
+): Promise<boolean> {
+  const { socket, table } = owned;
+  let all = true;
+  await retryOnChange(owned, async () => {
+    const generation = await generationOf(socket);
+    for (const { map, key } of supposed) {
+      const comment = await commentAt(owned, map, key);
+      all = comment?.startsWith(mark) ?? false;
+      if (!all) return;
+    }
+    const requests = supposed.map(({ map, key }) => deleteElement(table, map, key));
+    await socket.commit(requests, generation);
+  });
+  return all;
+}
+
+async function commentAt({ socket, table }: OwnedElements, map: string, key: Uint8Array) {
+  try {
+    const { body } = await socket.get(getElement(table, map, key));
+    return decodeElements(body)[0]?.comment;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Deletes the elements of the call's network whose attachment is not valid any more. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { KeelsonError } from '../../base/index.ts';
 import { run } from '../../linux/index.ts';
+import type { PluginCall } from '../spec/index.ts';
 
 /** The program of a family, as distributions name it. */
 const PROGRAMS = { 4: 'iptables', 6: 'ip6tables' } as const;
@@ -92,6 +93,43 @@ export function removeChains(table: SavedTable, chains: readonly string[]): stri
     ...present.map((chain) => `-F ${chain}`),
     ...present.map((chain) => `-X ${chain}`),
   ];
+}
+
+/** Rules of containers begin their comments so: for masquerading, or for host ports. */
+export type CommentPrefix = '' | 'dnat ';
+
+/** The comment of a container's rules, from which GC knows whose they are. */
+export function containerComment(prefix: CommentPrefix, call: PluginCall): string {
+  return quoteComment(`${prefix}name: "${call.config.name}" id: "${call.containerId}"`);
+}
+
+/** Removes the chains of the call's network whose container is not valid any more. */
+export async function collectChains(prefix: CommentPrefix, call: PluginCall): Promise<void> {
+  const valid = new Set(
+    (call.config['cni.dev/valid-attachments'] ?? []).map(({ containerID }) => containerID),
+  );
+  for (const family of [4, 6] as const) {
+    const table = await saveTable(family, 'nat', call.signal);
+    const stray = strayChains(table, { prefix, network: call.config.name, valid });
+    await changeTable(family, 'nat', removeChains(table, stray), call.signal);
+  }
+}
+
+/** The chains that rules of a network's containers lead to, unless the container is valid. */
+export function strayChains(
+  table: SavedTable,
+  owners: { prefix: CommentPrefix; network: string; valid: ReadonlySet<string> },
+): string[] {
+  const chains = table.rules.flatMap(({ text }) => {
+    const comment = /--comment "(dnat )?name: \\"(.+?)\\" id: \\"(.+?)\\""/.exec(text);
+    const chain = / -j (CNI-[\w-]+)/.exec(text)?.[1];
+    if (comment === null || chain === undefined) return [];
+    const [, prefix = '', network, id = ''] = comment;
+    return prefix === owners.prefix && network === owners.network && !owners.valid.has(id)
+      ? [chain]
+      : [];
+  });
+  return [...new Set(chains)];
 }
 
 async function runProgram(

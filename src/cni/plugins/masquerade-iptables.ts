@@ -2,11 +2,12 @@ import { type Cidr, formatCidr, formatIp, networkOf } from '../../base/index.ts'
 import type { PluginCall } from '../spec/index.ts';
 import {
   changeTable,
+  collectChains,
   containerChain,
+  containerComment,
   familyOf,
   type IpFamily,
   leadsTo,
-  quoteComment,
   removeChains,
   saveTable,
 } from './iptables.ts';
@@ -22,7 +23,7 @@ export async function masqueradeByIptables(
   call: PluginCall,
 ): Promise<void> {
   const chain = chainOf(call);
-  const comment = `-m comment --comment ${commentOf(call)}`;
+  const comment = `-m comment --comment ${containerComment('', call)}`;
   for (const family of [4, 6] as const) {
     const own = cidrs.filter((cidr) => familyOf(cidr.ip) === family);
     if (own.length === 0) continue;
@@ -55,6 +56,10 @@ export async function unmasqueradeByIptables(
   }
 }
 
+export async function collectMasqueradeByIptables(call: PluginCall): Promise<void> {
+  await collectChains('', call);
+}
+
 /** Whether the container's chain is reached from all of its addresses. */
 export async function isMasqueradedByIptables(
   cidrs: readonly Cidr[],
@@ -73,8 +78,4 @@ export async function isMasqueradedByIptables(
 
 function chainOf(call: PluginCall): string {
   return containerChain('', call.config.name, call.containerId);
-}
-
-function commentOf(call: PluginCall): string {
-  return quoteComment(`name: "${call.config.name}" id: "${call.containerId}"`);
 }

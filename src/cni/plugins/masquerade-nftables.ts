@@ -63,8 +63,14 @@ export async function masqueradeByNftables(
   });
 }
 
-export async function unmasqueradeByNftables(at: FirewallPlace, call: PluginCall): Promise<void> {
-  await releaseElements(ownedBy(at), call);
+/** Undoes it. What addresses there were is a hint that may be wrong, and may be missing. */
+export async function unmasqueradeByNftables(
+  at: FirewallPlace,
+  cidrs: readonly Cidr[],
+  call: PluginCall,
+): Promise<void> {
+  const supposed = cidrs.map((cidr) => ({ map: mapOf(cidr).name, key: cidr.ip }));
+  await releaseElements(ownedBy(at), call, supposed);
 }
 
 export async function collectMasqueradeByNftables(

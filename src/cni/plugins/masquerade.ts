@@ -1,7 +1,9 @@
-import type { Cidr } from '../../base/index.ts';
-import type { PluginCall } from '../spec/index.ts';
+import { type Cidr, isV4 } from '../../base/index.ts';
+import { emptyResult, type PluginCall } from '../spec/index.ts';
+import { cidrOf, containerIps } from './addresses.ts';
 import { chooseBackend, type FirewallBackend, type FirewallPlace } from './firewall-backend.ts';
 import {
+  collectMasqueradeByIptables,
   isMasqueradedByIptables,
   masqueradeByIptables,
   unmasqueradeByIptables,
@@ -36,11 +38,12 @@ export class Masquerade {
   /** Undoes `add`, also when nothing is known of the addresses. */
   async remove(): Promise<void> {
     if (!this.wanted) return;
+    const ips = containerIps(this.#call.config.prevResult ?? emptyResult(), this.#call.ifname);
+    const cidrs = ips.map((ip) => cidrOf(ip.address));
     if ((await this.#backend()) === 'nftables') {
-      return unmasqueradeByNftables(this.#at, this.#call);
+      return unmasqueradeByNftables(this.#at, cidrs, this.#call);
     }
-    const ips = this.#call.config.prevResult?.ips ?? [];
-    const onlyV4 = ips.length > 0 && ips.every(({ address }) => !address.includes(':'));
+    const onlyV4 = cidrs.length > 0 && cidrs.every(({ ip }) => isV4(ip));
     await unmasqueradeByIptables(onlyV4 ? [4] : [4, 6], this.#call);
   }
 
@@ -53,10 +56,11 @@ export class Masquerade {
     if (!done) throw checkFailed('the addresses are not masqueraded');
   }
 
-  /** The iptables rules do not say what network they belong to: only nftables is collected. */
+  /** Forgets what is masqueraded for attachments of the network that are not valid. */
   async gc(): Promise<void> {
-    if (!this.wanted || (await this.#backend()) === 'iptables') return;
-    await collectMasqueradeByNftables(this.#at, this.#call);
+    if (!this.wanted) return;
+    if ((await this.#backend()) === 'iptables') await collectMasqueradeByIptables(this.#call);
+    else await collectMasqueradeByNftables(this.#at, this.#call);
   }
 
   #backend(): Promise<FirewallBackend> {

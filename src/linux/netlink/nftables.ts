@@ -20,7 +20,6 @@ import { dataValue, dataVerdict, type Expression, type Verdict } from './nftable
 const SUBSYSTEM = 10 << 8;
 const MESSAGE = {
   NEWTABLE: 0,
-  DELTABLE: 2,
   NEWCHAIN: 3,
   GETCHAIN: 4,
   DELCHAIN: 5,
@@ -71,13 +70,6 @@ export interface NftElement {
 
 export function addTable(table: NftTable): Request {
   return request(table, 'NEWTABLE', { what: `add table "${table.name}"`, create: true }, [
-    text(1, table.name),
-  ]);
-}
-
-/** Deletes a table with all that is in it. */
-export function deleteTable(table: NftTable): Request {
-  return request(table, 'DELTABLE', { what: `delete table "${table.name}"` }, [
     text(1, table.name),
   ]);
 }

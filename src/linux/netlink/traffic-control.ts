@@ -2,7 +2,6 @@ import { AttributeMap, bytes, encodeAttributes, nested, text, u32, u64 } from '.
 import { NLM_F, type Request } from './messages.ts';
 
 const RTM_NEWQDISC = 36;
-const RTM_DELQDISC = 37;
 const RTM_GETQDISC = 38;
 const RTM_NEWTFILTER = 44;
 const TCA_KIND = 1;
@@ -103,15 +102,6 @@ export function redirectIngress(from: number, to: number): Request {
         ]),
       ]),
     ]),
-  };
-}
-
-export function deleteRootQdisc(link: number): Request {
-  return {
-    action: `delete root qdisc of link ${link}`,
-    type: RTM_DELQDISC,
-    flags: 0,
-    body: header({ link, parent: TC_H_ROOT }),
   };
 }
 

@@ -1,6 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { z } from 'zod';
-import { KeelsonError, type Logger, syncDirectory, writeFileAtomic } from '../../base/index.ts';
+import {
+  faultPoint,
+  KeelsonError,
+  type Logger,
+  syncDirectory,
+  writeFileAtomic,
+} from '../../base/index.ts';
 import { isDigest, parseReference, repositoryOf } from '../spec/index.ts';
 import type { Layout } from './layout.ts';
 import { readRecords } from './stored-json.ts';
@@ -78,6 +84,7 @@ export class ImageRecords {
   /** Writes an image; tags that it has now are taken from others. */
   async put(image: StoredImage): Promise<void> {
     await this.#write(image);
+    faultPoint('images/record written');
     this.#images.set(image.id, image);
     const taken = new Set(image.tags.map(({ name }) => name));
     for (const other of this.#images.values()) {
@@ -94,6 +101,7 @@ export class ImageRecords {
     this.#images.delete(id);
     this.#reindex();
     await rm(this.#layout.record(id), { force: true });
+    faultPoint('images/record removed');
     await syncDirectory(this.#layout.records);
   }
 

@@ -137,8 +137,8 @@ export class LayerFetcher {
    * anywhere is committed before others get their turn, so that they find it.
    */
   async #fetchAlone(request: LayerRequest, signal: AbortSignal): Promise<Fetched> {
-    using _blob = await this.#locks.acquire(request.descriptor.digest, signal);
-    using _archive = await this.#locks.acquire(request.diffId, signal);
+    using _blob = await this.#locks.acquire(`blob ${request.descriptor.digest}`, signal);
+    using _archive = await this.#locks.acquire(`archive ${request.diffId}`, signal);
     const known = this.#find(request);
     if (known !== undefined) return { record: known };
     const { id, layer } = await this.#fetchTrusted(request, signal);
@@ -192,6 +192,7 @@ export class LayerFetcher {
       try {
         origin.endpoint = await source.blob(descriptor, partial, { signal: both, skip });
         await partial.flush();
+        faultPoint('pull/blob downloaded');
         progress.finish();
         slot[Symbol.dispose]();
       } catch (error) {

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Logger, syncDirectory, writeFileAtomic } from '../../base/index.ts';
+import { faultPoint, type Logger, syncDirectory, writeFileAtomic } from '../../base/index.ts';
 import type { Space } from './blob-store.ts';
 import type { Layout } from './layout.ts';
 import { readRecords } from './stored-json.ts';
@@ -107,10 +107,12 @@ export class LayerStore {
   async collect(live: ReadonlySet<string>): Promise<number> {
     const held = new Set([...this.#holds.values()].flatMap((ids) => [...ids]));
     const dead = [...this.#layers.values()].filter(({ id }) => !live.has(id) && !held.has(id));
+    if (dead.length === 0) return 0;
     for (const record of dead) this.#forget(record);
     for (const { id } of dead) await rm(this.#layout.mark(id), { force: true });
+    faultPoint('images/marks removed');
     // The marks must be gone for good before the files go.
-    if (dead.length > 0) await syncDirectory(this.#layout.marks);
+    await syncDirectory(this.#layout.marks);
     for (const { id } of dead) await this.discard(this.#layout.layer(id));
     return dead.reduce((sum, { bytes }) => sum + bytes, 0);
   }
@@ -124,6 +126,7 @@ export class LayerStore {
       this.#logger.debug({ directory, error }, 'nothing to discard');
       return;
     }
+    faultPoint('images/layer in trash');
     this.#delete(trash);
   }
 

@@ -51,17 +51,8 @@ export async function endpointsFromCertsDir(
     if (text !== undefined) return endpointsFromFile(file, text, domain, repository);
     const tls = await dockerCertificates(path);
     if (tls !== undefined) {
-      const server: HostTable = {};
-      return [
-        await endpoint({
-          url: apiHost(domain),
-          table: server,
-          file: path,
-          domain,
-          repository,
-          tls,
-        }),
-      ];
+      const url = `https://${apiHost(domain)}`;
+      return [await endpoint({ url, table: {}, file: path, domain, repository, tls })];
     }
   }
   return undefined;
@@ -178,8 +169,9 @@ async function readPem(file: string, path: string): Promise<string> {
 
 /** Docker's form: `*.crt` are authorities, `NAME.cert` and `NAME.key` a client's pair. */
 async function dockerCertificates(directory: string): Promise<TlsSettings | undefined> {
-  const names = (await ifExists(readdir(directory)))?.sort();
-  if (names === undefined) return undefined;
+  const all = (await ifExists(readdir(directory))) ?? [];
+  const names = all.filter((name) => /\.(crt|cert)$/.test(name)).sort();
+  if (names.length === 0) return undefined;
   const read = (name: string) => readPem(directory, join(directory, name));
   const certs = names.filter((name) => name.endsWith('.cert'));
   return {

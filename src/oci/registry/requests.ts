@@ -229,10 +229,14 @@ export interface RetryOptions {
 const MAX_WAIT = 30_000;
 const RETRIED = new Set([408, 429, 500, 502, 503, 504]);
 
-/** Whether trying again may help: not against what the registry has decided. */
+/** Codes of certificates that are not accepted. */
+const CERTIFICATE_ERROR = /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/;
+
+/** Whether trying again may help: not against what the registry has decided, nor against a certificate. */
 export function isPassing(error: unknown): boolean {
   if (error instanceof StatusError) return RETRIED.has(error.status);
-  return error instanceof KeelsonError && error.code === 'UNAVAILABLE';
+  if (!(error instanceof KeelsonError) || error.code !== 'UNAVAILABLE') return false;
+  return !CERTIFICATE_ERROR.test(errnoOf(error.cause) ?? '');
 }
 
 /** Runs `work` until it succeeds, fails for good, or has failed `attempts` times. */

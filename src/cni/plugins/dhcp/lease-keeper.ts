@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ifExists, readTextIfExists, withTimeout, writeFileAtomic } from '../../../base/index.ts';
@@ -20,6 +21,8 @@ export interface LeaseRecord {
 interface Kept {
   record: LeaseRecord;
   readonly stop: AbortController;
+  /** Resolves when nothing is done for it any more. */
+  ended: Promise<void>;
 }
 
 /** Milliseconds until a renewal that failed is tried again. */
@@ -62,6 +65,7 @@ export class LeaseKeeper {
     const key = keyOf(record);
     const kept = this.#kept.get(key);
     kept?.stop.abort();
+    await kept?.ended;
     this.#kept.delete(key);
     const pod = openIfExists(record.netns);
     if (pod !== undefined) {
@@ -86,9 +90,9 @@ export class LeaseKeeper {
   }
 
   #start(record: LeaseRecord): void {
-    const kept: Kept = { record, stop: new AbortController() };
+    const kept: Kept = { record, stop: new AbortController(), ended: Promise.resolve() };
     this.#kept.set(keyOf(record), kept);
-    void this.#maintain(kept).catch(() => {});
+    kept.ended = this.#maintain(kept).catch(() => {});
   }
 
   async #maintain(kept: Kept): Promise<void> {
@@ -97,6 +101,8 @@ export class LeaseKeeper {
       await until(kept.record.lease.renewAt, signal);
       const renewed = await this.#renewInTime(kept, signal);
       if (renewed === undefined) return takeDown(kept.record);
+      // Without its record the lease is another process's to keep, or nobody's.
+      if (!existsSync(this.#path(keyOf(kept.record)))) return;
       kept.record = { ...kept.record, lease: renewed };
       await this.#write(kept.record);
     }

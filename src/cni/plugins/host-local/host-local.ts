@@ -1,4 +1,4 @@
-import { formatCidr, formatIp, type Ip, KeyedLock } from '../../../base/index.ts';
+import { formatCidr, formatIp, type Ip } from '../../../base/index.ts';
 import {
   CNI_ERROR,
   CniError,
@@ -20,23 +20,23 @@ import {
   isInRange,
   type RangeSet,
 } from './ranges.ts';
-import { AddressStore } from './store.ts';
+import { AddressStore, AddressStores } from './store.ts';
 
 /** IPAM that gives out addresses of ranges on this host, remembered in files. */
 export function hostLocal(): Plugin {
-  const turns = new KeyedLock();
+  const stores = new AddressStores();
   return definePlugin('host-local', {
     async add(call) {
       const config = readHostLocalConfig(call);
       const dns = config.resolvConf === undefined ? {} : await readResolvConf(config.resolvConf);
-      await using store = await AddressStore.open(config.directory, turns, call.signal);
+      await using store = await AddressStore.open(config.directory, stores, call.signal);
       const ips = allocateAll(store, config, call);
       return { ...emptyResult(), ips, routes: [...config.routes], dns } satisfies CniResult;
     },
 
     async del(call) {
       const config = readHostLocalConfig(call);
-      await using store = await AddressStore.open(config.directory, turns, call.signal);
+      await using store = await AddressStore.open(config.directory, stores, call.signal);
       // Usually the result says which files there are, and no other needs to be read.
       const known = (call.config.prevResult?.ips ?? []).map((ip) => cidrOf(ip.address).ip);
       const released = known.filter((ip) => store.releaseOne(ip, call)).length;
@@ -45,14 +45,14 @@ export function hostLocal(): Plugin {
 
     async check(call) {
       const config = readHostLocalConfig(call);
-      await using store = await AddressStore.open(config.directory, turns, call.signal);
+      await using store = await AddressStore.open(config.directory, stores, call.signal);
       if (store.addressesOf(call).length === 0) {
         throw checkFailed(`host-local has no address of container "${call.containerId}"`);
       }
     },
 
     async gc(call) {
-      await using store = await AddressStore.open(directoryOf(call), turns, call.signal);
+      await using store = await AddressStore.open(directoryOf(call), stores, call.signal);
       const valid = call.config['cni.dev/valid-attachments'] ?? [];
       store.releaseUnless(({ containerId, ifname }) =>
         valid.some(

@@ -5,17 +5,31 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf, formatIp, type Ip, type KeyedLock, parseIp } from '../../../base/index.ts';
+import { errnoOf, formatIp, type Ip, KeyedLock, parseIp } from '../../../base/index.ts';
 import { lockFile } from '../../../linux/index.ts';
 
 /** To whom an address is given. */
 export interface Owner {
   readonly containerId: string;
   readonly ifname: string;
+}
+
+/** What a directory held when it was last looked at, and when it was changed before that. */
+interface Snapshot {
+  readonly changedAt: bigint;
+  /** Content by file name. */
+  readonly files: Map<string, string>;
+}
+
+/** What one plugin shares among its calls. */
+export class AddressStores {
+  readonly turns = new KeyedLock();
+  readonly snapshots = new Map<string, Snapshot>();
 }
 
 /**
@@ -30,26 +44,35 @@ export interface Owner {
  */
 export class AddressStore implements AsyncDisposable {
   readonly #directory: string;
+  readonly #stores: AddressStores;
   readonly #lock: AsyncDisposable;
   readonly #turn: Disposable;
+  /** Content by file name, once it is known; kept in step with changes. */
+  #files: Map<string, string> | undefined;
 
-  private constructor(directory: string, lock: AsyncDisposable, turn: Disposable) {
+  private constructor(
+    directory: string,
+    stores: AddressStores,
+    held: { lock: AsyncDisposable; turn: Disposable },
+  ) {
     this.#directory = directory;
-    this.#lock = lock;
-    this.#turn = turn;
+    this.#stores = stores;
+    this.#lock = held.lock;
+    this.#turn = held.turn;
+    this.#files = this.#unchanged();
   }
 
-  /** Waits for the lock. `turns` spares callers in one process the polling for it. */
+  /** Waits for the lock. Callers in one process take turns, which spares them the polling for it. */
   static async open(
     directory: string,
-    turns: KeyedLock,
+    stores: AddressStores,
     signal: AbortSignal,
   ): Promise<AddressStore> {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
-    const turn = await turns.acquire(directory, signal);
+    const turn = await stores.turns.acquire(directory, signal);
     try {
       const lock = await lockFile(join(directory, 'lock'), 'exclusive', signal);
-      return new AddressStore(directory, lock, turn);
+      return new AddressStore(directory, stores, { lock, turn });
     } catch (error) {
       turn[Symbol.dispose]();
       throw error;
@@ -60,6 +83,7 @@ export class AddressStore implements AsyncDisposable {
   reserve(ip: Ip, owner: Owner, set: number): boolean {
     const name = formatIp(ip);
     if (!this.#create(join(this.#directory, name), formatOwner(owner))) return false;
+    this.#files?.set(name, formatOwner(owner));
     writeFileSync(this.#lastFile(set), name, { mode: 0o600 });
     return true;
   }
@@ -92,54 +116,82 @@ export class AddressStore implements AsyncDisposable {
   /** The addresses of `owner`, including those that old versions wrote without interface. */
   addressesOf(owner: Owner): Ip[] {
     const matches = [formatOwner(owner), owner.containerId];
-    return [...this.#entries()]
-      .filter(({ content }) => matches.includes(content))
-      .map(({ ip }) => ip);
+    this.#files ??= this.#read();
+    return [...this.#files]
+      .filter(([, content]) => matches.includes(content))
+      .map(([name]) => parseIp(name))
+      .filter((ip) => ip !== undefined);
   }
 
   /** Takes one address back if `owner` has it. Answers whether it had. */
   releaseOne(ip: Ip, owner: Owner): boolean {
     const path = join(this.#directory, formatIp(ip));
     if (readIfExists(path)?.trim() !== formatOwner(owner)) return false;
-    rmSync(path, { force: true });
+    this.#remove(formatIp(ip));
     return true;
   }
 
   /** Takes all addresses of `owner` back. */
   release(owner: Owner): void {
-    const entries = [...this.#entries()];
-    const own = entries.filter(({ content }) => content === formatOwner(owner));
-    const old = entries.filter(({ content }) => content === owner.containerId);
-    for (const { ip } of own.length > 0 ? own : old) this.#remove(ip);
+    this.#files = this.#read();
+    const having = (content: string) =>
+      [...(this.#files ?? [])].filter(([, has]) => has === content).map(([name]) => name);
+    const own = having(formatOwner(owner));
+    for (const name of own.length > 0 ? own : having(owner.containerId)) this.#remove(name);
   }
 
   /** Takes back every address whose owner `keep` does not want to have. */
   releaseUnless(keep: (owner: Owner) => boolean): void {
-    for (const { ip, content } of [...this.#entries()]) {
+    this.#files = this.#read();
+    for (const [name, content] of [...this.#files]) {
       const [containerId = '', ifname = ''] = content.split('\r\n');
-      if (!keep({ containerId, ifname })) this.#remove(ip);
+      if (!keep({ containerId, ifname })) this.#remove(name);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
+      if (this.#files !== undefined) {
+        this.#stores.snapshots.set(this.#directory, {
+          changedAt: this.#changedAt(),
+          files: this.#files,
+        });
+      } else {
+        this.#stores.snapshots.delete(this.#directory);
+      }
       await this.#lock[Symbol.asyncDispose]();
     } finally {
       this.#turn[Symbol.dispose]();
     }
   }
 
-  *#entries(): Generator<{ ip: Ip; content: string }> {
-    for (const name of readdirSync(this.#directory)) {
-      const ip = parseIp(name);
-      if (ip === undefined) continue;
-      const content = readIfExists(join(this.#directory, name));
-      if (content !== undefined) yield { ip, content: content.trim() };
-    }
+  /**
+   * What the directory held last, if it was not changed since. Clocks are coarse: another
+   * process may have changed it right after. That is good enough to find who asks for an
+   * address twice, but not to take addresses back.
+   */
+  #unchanged(): Map<string, string> | undefined {
+    const snapshot = this.#stores.snapshots.get(this.#directory);
+    return snapshot?.changedAt === this.#changedAt() ? snapshot.files : undefined;
   }
 
-  #remove(ip: Ip): void {
-    rmSync(join(this.#directory, formatIp(ip)), { force: true });
+  #read(): Map<string, string> {
+    const files = new Map<string, string>();
+    for (const name of readdirSync(this.#directory)) {
+      if (parseIp(name) === undefined) continue;
+      const content = readIfExists(join(this.#directory, name));
+      if (content !== undefined) files.set(name, content.trim());
+    }
+    return files;
+  }
+
+  #changedAt(): bigint {
+    return statSync(this.#directory, { bigint: true }).mtimeNs;
+  }
+
+  #remove(name: string): void {
+    rmSync(join(this.#directory, name), { force: true });
+    this.#files?.delete(name);
   }
 
   #lastFile(set: number): string {

@@ -2,7 +2,9 @@ import { type Cidr, formatCidr, formatIp, networkOf } from '../../../base/index.
 import type { PluginCall } from '../../spec/index.ts';
 import {
   changeTable,
+  collectChains,
   containerChain,
+  containerComment,
   familyOf,
   type IpFamily,
   leadsTo,
@@ -104,7 +106,7 @@ function entryRules(
   conditions: readonly string[],
   call: PluginCall,
 ): string[] {
-  const comment = quoteComment(`dnat name: "${call.config.name}" id: "${call.containerId}"`);
+  const comment = containerComment('dnat ', call);
   const protocols = [...new Set(mappings.map(({ protocol }) => protocol))].sort();
   return protocols.flatMap((protocol) =>
     portLists(mappings, protocol).map((ports) =>
@@ -152,6 +154,10 @@ export async function unmapPortsByIptables(
     const present = await saveTable(family, 'nat', call.signal);
     await changeTable(family, 'nat', removeChains(present, [chainOf(call)]), call.signal);
   }
+}
+
+export async function collectPortsByIptables(call: PluginCall): Promise<void> {
+  await collectChains('dnat ', call);
 }
 
 export async function checkPortsByIptables(

@@ -17,6 +17,7 @@ import {
 import { mappingsFor, type PortmapConfig, readPortmapConfig, targets } from './configuration.ts';
 import {
   checkPortsByIptables,
+  collectPortsByIptables,
   mapPortsByIptables,
   unmapPortsByIptables,
 } from './iptables-ports.ts';
@@ -73,11 +74,11 @@ export function portmap(turns: KeyedLock): Plugin {
       }
     },
 
-    /** The iptables rules do not say what network they belong to: only nftables is collected. */
     async gc(call) {
       using host = NetworkNamespace.current();
       const backend = await backendOf(call, readPortmapConfig(call), host);
-      if (backend === 'nftables') await collectPortsByNftables({ host, turns }, call);
+      if (backend === 'iptables') await collectPortsByIptables(call);
+      else await collectPortsByNftables({ host, turns }, call);
     },
   });
 }

@@ -1,0 +1,94 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { run } from '../../src/linux/index.ts';
+import { criSuite, execIn } from '../cri/suite.ts';
+import { busyboxImage } from '../fixtures/image.ts';
+import { containerConfig, type Pod, runContainer, runPod } from '../harness/index.ts';
+import { ApiStub } from '../streaming/api-stub.ts';
+import { findKubectls } from '../streaming/kubectl.ts';
+
+const suite = criSuite();
+let pod: Pod;
+let containerId: string;
+let api: ApiStub;
+let home: string;
+
+beforeAll(async () => {
+  const { runtime } = suite.daemon;
+  const image = await suite.add(
+    'with-tar',
+    busyboxImage({
+      files: [{ path: 'bin/tar', type: 'symlink', target: 'busybox', mode: 0o777 }],
+    }),
+  );
+  pod = await runPod(suite.daemon);
+  containerId = await runContainer(suite.daemon, pod, containerConfig(image));
+  api = await ApiStub.open({
+    execUrl: async ({ command, ...request }) =>
+      (await runtime.exec({ ...request, containerId, cmd: [...command] })).url,
+    attachUrl: async (request) => (await runtime.attach({ ...request, containerId })).url,
+    portForwardUrl: async () => (await runtime.portForward({ podSandboxId: pod.id })).url,
+  });
+  home = await mkdtemp(join(tmpdir(), 'keelson-kubectl-'));
+});
+afterAll(async () => {
+  await api[Symbol.asyncDispose]();
+  await rm(home, { recursive: true });
+});
+
+describe.each(findKubectls())('%s', (kubectl) => {
+  const call = (args: string[], input?: string) =>
+    run(kubectl, [`--server=${api.url}`, ...args], {
+      env: { HOME: home, PATH: process.env['PATH'], TERM: 'xterm' },
+      signal: AbortSignal.timeout(60_000),
+      ...(input === undefined ? {} : { input }),
+    });
+  const shell = (script: string) =>
+    run('sh', ['-c', script], {
+      env: { HOME: home, PATH: process.env['PATH'] },
+      signal: AbortSignal.timeout(60_000),
+    });
+
+  test('exec: output, errors, input, exit code', async () => {
+    const script = 'cat; echo err >&2; exit 3';
+    const result = await call(['exec', '-i', 'web', '--', 'sh', '-c', script], 'typed\n');
+    expect(result.stdout.toString()).toBe('typed\n');
+    expect(result.stderr.toString()).toContain('err\n');
+    expect(result.code).toBe(3);
+    expect((await call(['exec', 'web', '--', '/no/such'])).code).toBe(127);
+  });
+
+  test('cp: a directory both ways', { timeout: 60_000 }, async () => {
+    const from = await mkdtemp(join(home, 'from-'));
+    await mkdir(join(from, 'tree'));
+    await writeFile(join(from, 'tree', 'file'), Buffer.alloc(3_000_000, 'abc'));
+    const there = await call(['cp', join(from, 'tree'), 'default/web:/tmp/tree']);
+    expect({ code: there.code, stderr: there.stderr.toString() }).toEqual({ code: 0, stderr: '' });
+    expect(await execIn(suite.daemon, containerId, 'wc -c < /tmp/tree/file')).toBe('3000000');
+    const back = await call(['cp', 'default/web:/tmp/tree', join(from, 'back')]);
+    expect(back.code).toBe(0);
+    expect((await readFile(join(from, 'back', 'file'))).length).toBe(3_000_000);
+    await execIn(suite.daemon, containerId, 'rm -r /tmp/tree');
+  });
+
+  test('exec: 100 MB by hash', { timeout: 60_000 }, async () => {
+    const remote = `${kubectl} --server=${api.url} exec web --`;
+    const { stdout } = await shell(
+      `${remote} sh -c 'head -c 100000000 /dev/zero' | sha256sum; head -c 100000000 /dev/zero | sha256sum`,
+    );
+    const [first, second] = stdout.toString().trim().split('\n');
+    expect(first).toBe(second);
+  });
+
+  test('exec: a reader that has enough ends the command', { timeout: 60_000 }, async () => {
+    const remote = `${kubectl} --server=${api.url} exec web --`;
+    expect((await shell(`${remote} yes | head -n 1`)).stdout.toString()).toBe('y\n');
+    await expect
+      .poll(() => execIn(suite.daemon, containerId, 'ps | grep "[y]es$" || true'), {
+        timeout: 10_000,
+      })
+      .toBe('');
+  });
+});

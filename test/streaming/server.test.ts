@@ -168,7 +168,7 @@ test('a session without traffic ends, and its client learns why', async () => {
   await client.open({ streamtype: 'stdout' });
   await client.untilClosed();
   expect(JSON.parse(error.text).message).toContain('nothing was sent or received');
-  expect(server.sessions).toBe(0);
+  await expect.poll(() => server.sessions).toBe(0);
 });
 
 test('closing lets a session end that is about to', async () => {
@@ -219,7 +219,8 @@ test('a client that sends its request too slowly is cut off', async () => {
   const timer = setInterval(() => socket.write('X: y\r\n'), 20);
   await once(socket, 'close');
   clearInterval(timer);
-  expect(answer).toMatch(/^HTTP\/1\.1 408 /);
+  // What it was sending when it was cut off may make the kernel drop the answer.
+  expect(answer).toMatch(/^(HTTP\/1\.1 408 |$)/);
 });
 
 test('more header than anyone needs is refused', async () => {

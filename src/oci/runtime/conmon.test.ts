@@ -208,10 +208,10 @@ describe('creating', () => {
     expect(existsSync(join(request.bundle, MONITOR_FILES.log))).toBe(false);
   });
 
-  test('without a monitor program is NOT_FOUND', async () => {
+  test('without a monitor program is FAILED_PRECONDITION', async () => {
     const request = requestFor(openRuntime('crun'));
     await expect(new Conmon('/nonexistent/conmon').create(request, NEVER)).rejects.toMatchObject({
-      code: 'NOT_FOUND',
+      code: 'FAILED_PRECONDITION',
     });
   });
 

@@ -48,11 +48,13 @@ interface PullProgress {
   layers: { digest: string; size: number; downloaded: number }[];
 }
 
-/** How far pulls are, as the daemon's admin server tells. */
-export function adminPullProgress(cri: CriClient): PullProgressSource {
+/** How far pulls are, as the daemon's admin server tells; undefined where there is none. */
+export async function adminPullProgress(cri: CriClient): Promise<PullProgressSource | undefined> {
+  const address = await adminAddress(cri).catch(() => undefined);
+  if (address === undefined) return undefined;
   return {
     async *watch(reference, signal) {
-      const answer = await askAdmin(cri, { path: '/pulls', signal });
+      const answer = await send(address, { path: '/pulls', signal });
       for await (const line of createInterface({ input: answer })) {
         const pulls = JSON.parse(line) as PullProgress[];
         const pull = pulls.find((each) => each.reference === reference);

@@ -9,7 +9,7 @@ export const EXIT = {
   notFound: 3,
   /** The daemon cannot be reached. */
   unreachable: 4,
-  /** `run` and `exec`: Keelson failed; other codes are those of the command. */
+  /** `run`, `exec` and `attach`: Keelson failed; other codes are those of the command. */
   ownFailure: 125,
   /** Ended by SIGINT or SIGTERM. */
   interrupted: 130,

@@ -29,7 +29,7 @@ export async function pullImage(
     auth: options.auth,
     sandboxConfig: options.sandboxConfig,
   };
-  const progress = context.pullProgress ?? adminPullProgress(cri);
+  const progress = context.pullProgress ?? (await adminPullProgress(cri));
   const { imageRef } = await withPullProgress(context.stderr, reference, progress, () =>
     cri.call(ImageServiceService.pullImage, request, {
       action: `Cannot pull image "${reference}"`,

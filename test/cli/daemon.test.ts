@@ -41,7 +41,7 @@ it('runs an image to its end and leaves nothing of it', async () => {
   const script = 'echo out; echo err >&2; exit 7';
   const { code, stdout, stderr } = await run('run', '--rm', image, '--', 'sh', '-c', script);
   expect(stdout).toBe('out\n');
-  expect(stderr).toMatch(/^Pulling .*\nPulled .* s\nerr\n$/);
+  expect(stderr).toMatch(/^Pulling .*\n(Downloaded .*\n)*Pulled .* s\nerr\n$/);
   expect(code).toBe(7);
   expect(await output('pods', '-q')).toBe('');
 });

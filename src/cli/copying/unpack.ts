@@ -25,7 +25,7 @@ export async function unpackTree(
   const unpacking = extract();
   archive.once('error', (error) => unpacking.destroy(error)).pipe(unpacking);
   for await (const entry of unpacking) {
-    await tree.add(entry.header, entry as unknown as AsyncIterable<Buffer>);
+    await tree.add(entry.header, entry);
     entry.resume();
   }
   await tree.finish();
@@ -43,7 +43,7 @@ class Tree {
     this.#onSkip = onSkip;
   }
 
-  async add(headers: Header, content: AsyncIterable<Buffer>): Promise<void> {
+  async add(headers: Header, content: AsyncIterable<unknown>): Promise<void> {
     const path = this.#inside(headers.name);
     switch (headers.type) {
       case 'directory':
@@ -53,7 +53,7 @@ class Tree {
       case 'file':
       case 'contiguous-file':
         await mkdir(dirname(path), { recursive: true });
-        await pipeline(content, createWriteStream(path, { flags: 'wx', mode: 0o600 }));
+        await pipeline(chunksOf(content), createWriteStream(path, { flags: 'wx', mode: 0o600 }));
         await chmod(path, (headers.mode ?? 0o644) & 0o777);
         if (headers.mtime) await utimes(path, headers.mtime, headers.mtime);
         return;
@@ -91,4 +91,9 @@ class Tree {
     }
     return join(this.#directory, ...parts);
   }
+}
+
+/** Not handed to `pipeline` as it is: that would not see it break off. */
+async function* chunksOf(content: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
+  for await (const chunk of content) yield chunk as Buffer;
 }

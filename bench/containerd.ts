@@ -24,6 +24,8 @@ export interface ContainerdOptions {
 export interface Containerd extends AsyncDisposable {
   readonly client: CriClient;
   readonly pid: number;
+  /** Where its images are. */
+  readonly root: string;
 }
 
 /** Starts the containerd found in PATH with its CRI plugin and runc. */
@@ -65,7 +67,8 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
     await stop();
     throw new Error(`Cannot start containerd:\n${log}`, { cause: error });
   }
-  return { client, pid: child.pid ?? 0, [Symbol.asyncDispose]: stop };
+  const root = join(directory, 'root');
+  return { client, pid: child.pid ?? 0, root, [Symbol.asyncDispose]: stop };
 }
 
 function configuration(directory: string, options: ContainerdOptions): string {

@@ -63,7 +63,9 @@ iproute2|has ip|needed|https://wiki.linuxfoundation.org/networking/iproute2
 catatonit|has catatonit|needed|https://github.com/openSUSE/catatonit
 docker-registry|has docker-registry|needed|https://github.com/distribution/distribution (tests and demo)
 busybox-static|has_static_busybox|needed|https://busybox.net, linked statically (tests and demo)
+skopeo|has skopeo|needed|https://github.com/containers/skopeo (tests)
 openssl|has openssl|needed|https://www.openssl.org (tests)
+kubernetes-client|has kubectl|needed|https://kubernetes.io/docs/tasks/tools (kubectl; tests)
 util-linux|has unshare|needed|https://github.com/util-linux/util-linux
 END
   if [ "$bench" = yes ]; then
@@ -159,6 +161,20 @@ release_services() {
   done
 }
 
+# Newer kubectl speaks WebSocket, that of Debian 12 only SPDY: where the host has a newer one,
+# the tests use both. Going without only makes them fewer.
+bring_old_kubectl() {
+  [ ! -x .tools/kubernetes-client/usr/bin/kubectl ] || return 0
+  { has apt-get && has dpkg; } || return 0
+  ! kubectl version --client 2>/dev/null | grep -q 'v\{0,1\}1[.]20[.]' || return 0
+  say 'bringing the kubectl of Debian into .tools'
+  (cd "$work" && silently apt-get -q download kubernetes-client &&
+    dpkg -x kubernetes-client_*.deb kubernetes-client && mv kubernetes-client "$root/.tools/") ||
+    say 'there is none to be had; going on'
+}
+
+silently() { "$@" >/dev/null 2>&1 </dev/null; }
+
 # --- Node.js and npm packages --------------------------------------------------------
 
 bring_node() {
@@ -208,7 +224,10 @@ generate() {
 bench=no
 [ "${1:-}" != --bench ] || bench=yes
 [ "$(uname -s)" = Linux ] || fail 'Keelson runs on Linux only'
-[ "${1:-}" = --build ] || bring_programs
+if [ "${1:-}" != --build ]; then
+  bring_programs
+  bring_old_kubectl
+fi
 bring_node
 once node_modules/.keelson-stamp "$(hash_of package-lock.json)" install_packages
 once src/gen/.keelson-stamp "$(find proto -type f | LC_ALL=C sort | xargs cat package-lock.json scripts/gen.sh | sha256sum | cut -d ' ' -f 1)" generate

@@ -3,7 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AdminServer } from './admin/index.ts';
 import { createLogger, during, type Logger, type RootLogger } from './base/index.ts';
-import { builtinPlugins, CniEngine, ExecInvoker, SelectingInvoker } from './cni/index.ts';
+import {
+  builtinPlugins,
+  CniEngine,
+  ExecInvoker,
+  type Plugin,
+  SelectingInvoker,
+} from './cni/index.ts';
 import type { Config, RuntimeConfig } from './config/index.ts';
 import { CriServer, type ServerOptions, streamingBackend } from './cri/index.ts';
 import { lockState } from './daemon-lock.ts';
@@ -33,7 +39,8 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   parts.use(changeLevelBySignal(logger));
   parts.use(await lockState(config.state));
   const images = parts.use(await openImages(config, logger));
-  const network = parts.use(await openNetwork(config, logger));
+  const plugins = builtinPlugins({ dhcpDirectory: join(config.state, 'dhcp') });
+  const network = parts.use(await openNetwork(config, logger, plugins));
   const pods = parts.use(
     await openPods({
       settings: podSettings(config),
@@ -44,6 +51,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
       conmonPath: config.conmon.path,
     }),
   );
+  await Promise.all(plugins.map((plugin) => plugin.resume?.()));
   await images.collectGarbage();
   parts.use(await AdminServer.open({ address: config.admin.address, logger, images, pods }));
   const streaming = parts.use(await openStreaming(config, logger, pods));
@@ -104,7 +112,11 @@ function openImages(config: Config, logger: Logger): Promise<ImageStore> {
   });
 }
 
-async function openNetwork(config: Config, logger: Logger): Promise<CniEngine> {
+async function openNetwork(
+  config: Config,
+  logger: Logger,
+  builtIns: readonly Plugin[],
+): Promise<CniEngine> {
   const { cni } = config;
   return CniEngine.open({
     confDir: cni.confDir,
@@ -113,7 +125,7 @@ async function openNetwork(config: Config, logger: Logger): Promise<CniEngine> {
     stateDir: join(config.root, 'cni'),
     logger,
     invoker: new SelectingInvoker({
-      builtIns: builtinPlugins(),
+      builtIns,
       programs: new ExecInvoker(),
       prefer: cni.prefer,
       overrideDirs: [cni.overrideDir],

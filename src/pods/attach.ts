@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { abandonOn, NEVER } from '../base/index.ts';
 import { connectSeqpacket } from '../linux/index.ts';
 import { MONITOR_FILES } from '../oci/runtime/index.ts';
 import { containerPaths } from './container-paths.ts';
@@ -39,7 +38,7 @@ export async function attachContainer(
   signal.throwIfAborted();
   const container = pods.containers.find(id);
   if (container !== undefined && isLive(container)) {
-    await abandonOn(signal, pods.exits.wait(id, NEVER));
+    await pods.exits.wait(id, signal);
   }
   const ended = pods.containers.find(id);
   return ended?.state.phase === 'exited' ? { code: ended.state.exitCode } : undefined;

@@ -7,7 +7,7 @@ import { bootId, listMounts, unmountAll } from '../linux/index.ts';
  * What the state directory holds that means nothing after a reboot. The stamp itself stays
  * until it is replaced: deleting that is cut short goes on at the next start.
  */
-const DIES_WITH_BOOT = ['sandboxes', 'containers', 'exits', 'unreadable'];
+const DIES_WITH_BOOT = ['sandboxes', 'containers', 'exits', 'unreadable', 'dhcp'];
 
 /**
  * Where `/run` is not a tmpfs, state outlives the boot that it belongs to: its processes,

@@ -127,6 +127,10 @@ export class BuiltIn implements PluginInvoker {
     }
   }
 
+  async resume(): Promise<void> {
+    await Promise.all(this.#plugins.map((plugin) => plugin.resume?.()));
+  }
+
   async find() {
     return 'built-in';
   }

@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { NEVER } from '../../src/base/index.ts';
+import { DhcpClient } from '../../src/cni/plugins/dhcp/client.ts';
+import { NetworkNamespace } from '../../src/linux/index.ts';
 import {
   Bench,
   BuiltIn,
@@ -67,7 +71,7 @@ function config(ipam: object = {}): Config {
 
 const options = () => ({ containerId: newContainerId(), netns: bench.namespace() });
 const record = () => {
-  const [name, ...others] = readdirSync(records);
+  const [name, ...others] = readdirSync(records).filter((one) => one.endsWith('.json'));
   expect(others).toEqual([]);
   return JSON.parse(readFileSync(join(records, name ?? ''), 'utf8'));
 };
@@ -100,19 +104,43 @@ test('classless routes replace the router', async () => {
   await ours.del(config(), one);
 });
 
-test('a lease is renewed, also by the next process', async () => {
+test('a lease is renewed', async () => {
   await startServer(4);
   const one = options();
   await ours.add(config(), one);
   const first = record().lease.expireAt;
   await expect.poll(() => record().lease.expireAt, { timeout: 10_000 }).toBeGreaterThan(first);
-  // Another process finds the record.
-  ours = new BuiltIn({ dhcpDirectory: records });
-  await ours.run('STATUS', config());
-  const second = record().lease.expireAt;
-  await expect.poll(() => record().lease.expireAt, { timeout: 10_000 }).toBeGreaterThan(second);
   await ours.del(config(), one);
-  await expect.poll(() => readdirSync(records)).toEqual([]);
+  expect(readdirSync(records)).toEqual([]);
+});
+
+test('a lease of an earlier process is renewed and given back', async () => {
+  await startServer(4);
+  const one = options();
+  const address = { type: 'static', addresses: [{ address: '10.50.0.9/24' }] };
+  await ours.add({ ...config(), ipam: address }, one);
+  using pod = NetworkNamespace.open(one.netns);
+  const clientId = Buffer.from('\0earlier');
+  const lease = await new DhcpClient(pod, 'eth0', new Map([[61, clientId]])).acquire(NEVER);
+  const owner = { network: 'testnet', containerId: one.containerId, ifname: 'eth0' };
+  const name = createHash('sha256')
+    .update(JSON.stringify(Object.values(owner)))
+    .digest('hex');
+  writeFileSync(
+    join(records, `${name.slice(0, 32)}.json`),
+    JSON.stringify({
+      ...owner,
+      netns: one.netns,
+      options: [[61, clientId.toString('hex')]],
+      lease,
+    }),
+  );
+  await ours.resume();
+  await expect
+    .poll(() => record().lease.expireAt, { timeout: 10_000 })
+    .toBeGreaterThan(lease.expireAt);
+  await ours.del(config(), one);
+  expect(readdirSync(records)).toEqual([]);
 });
 
 test('an interface whose lease is over goes down', async () => {

@@ -1,37 +1,42 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
 import { failing, ScriptedPlugins } from '../cni/scripted-plugins.ts';
 import { type Daemon, podConfig, runPod, startDaemon, waitFor } from '../harness/index.ts';
 import { recordedIds, tracesOf } from '../recovery/traces.ts';
 import { failureOf } from './failure.ts';
 
-const plugins = await ScriptedPlugins.create();
-const daemon: Daemon = await startDaemon({
-  args: ['--cni-bin-dir', plugins.bin],
-  config: '[cni]\nplugin_timeout = "1s"\n',
-});
-const file = join(daemon.paths.cniConfDir, '10-test.conflist');
-await useNetwork({
+let plugins: ScriptedPlugins;
+let daemon: Daemon;
+const NETWORK = {
   cniVersion: '1.0.0',
   name: 'scripted',
   plugins: [{ type: 'first' }, { type: 'second' }],
-});
-await plugins.addRecorder('first');
+};
 
+beforeAll(async () => {
+  plugins = await ScriptedPlugins.create();
+  await plugins.addRecorder('first');
+  daemon = await startDaemon({
+    args: ['--cni-bin-dir', plugins.bin],
+    config: '[cni]\nplugin_timeout = "1s"\n',
+  });
+  await useNetwork(NETWORK);
+});
 afterEach(async () => {
   await plugins.addRecorder('first');
   await plugins.addRecorder('second');
   await daemon.removePods();
 });
 afterAll(async () => {
-  await daemon[Symbol.asyncDispose]();
-  await plugins[Symbol.asyncDispose]();
+  await daemon?.[Symbol.asyncDispose]();
+  await plugins?.[Symbol.asyncDispose]();
 });
 
 /** Waits until the daemon has seen it. */
 async function useNetwork(list: object | string): Promise<void> {
+  const file = join(daemon.paths.cniConfDir, '10-test.conflist');
   await writeFile(file, typeof list === 'string' ? list : JSON.stringify(list));
   const name = typeof list === 'string' ? undefined : (list as { name: string }).name;
   await waitFor('the network', async () => {
@@ -120,7 +125,6 @@ test('a plugin that fails to undo: the pod stays stopped until a call succeeds',
 });
 
 test('no usable configuration: pods with a network of their own wait, others run', async () => {
-  const list = JSON.parse('{"cniVersion":"1.0.0","name":"scripted","plugins":[{"type":"first"}]}');
   await useNetwork('{ this is no JSON');
   const config = podConfig();
   expect(await failureOf(daemon.runtime.runPodSandbox({ config }))).toMatch(
@@ -131,6 +135,7 @@ test('no usable configuration: pods with a network of their own wait, others run
   expect(network).toMatchObject({ status: false });
   expect(network!.message).toContain('10-test.conflist');
   await runPod(daemon, { linux: { securityContext: { namespaceOptions: { network: 2 } } } });
-  await useNetwork(list);
+  await plugins.addRecorder('second');
+  await useNetwork(NETWORK);
   await daemon.runtime.runPodSandbox({ config });
 });

@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** How much longer than usual all takes: machines that are emulated set it. */
+const PATIENCE = Number(process.env['TEST_PATIENCE'] ?? 1);
+
 /**
  * Asks `probe` every 20 ms until it answers something other than undefined, null or false,
  * and answers that. A probe that throws is asked again; its last error is told in the end.
@@ -9,7 +12,7 @@ export async function waitFor<T>(
   probe: () => Promise<T> | T,
   milliseconds = 10_000,
 ): Promise<Exclude<T, undefined | null | false>> {
-  const end = Date.now() + milliseconds;
+  const end = Date.now() + milliseconds * PATIENCE;
   for (;;) {
     let failure: unknown;
     try {

@@ -71,9 +71,6 @@ test.each(points)('a crash after "%s": the image is whole or not there', async (
   else expect(found.id).toBe(fixture.id);
   await expectRuns(image);
   await daemon.images.removeImage({ image: { image } });
-  // What nothing needs is collected at the start, at the latest.
-  await daemon.kill9();
-  await daemon.start();
   await waitFor('the collection', async () => isDeepStrictEqual(await stored(), before)).catch(
     () => {},
   );

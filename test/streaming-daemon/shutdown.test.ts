@@ -3,8 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { keelson } from '../cli/fake-cri.ts';
 import { criSuite, execIn, shell } from '../cri/suite.ts';
-import { containerConfig, runContainer, runPod, waitFor } from '../harness/index.ts';
+import { containerConfig, output, runContainer, runPod, waitFor } from '../harness/index.ts';
 import { CommandClient } from './command-client.ts';
 
 const suite = criSuite();
@@ -60,7 +61,7 @@ test('a crash ends what it was running for clients', async () => {
   }
 });
 
-test('the address and port of streaming are configured, also with TLS', async () => {
+test('the address and port of streaming are configured', async () => {
   const { daemon } = suite;
   const pod = await runPod(daemon);
   const containerId = await runContainer(daemon, pod, containerConfig(suite.image));
@@ -76,6 +77,33 @@ test('the address and port of streaming are configured, also with TLS', async ()
   const elsewhere = connect(free, '127.0.0.1');
   const [error] = await once(elsewhere, 'error');
   expect(error).toMatchObject({ code: 'ECONNREFUSED' });
+  await daemon.restart();
+});
+
+test('streaming speaks TLS, and asks for certificates if told so', async () => {
+  const { daemon } = suite;
+  const pod = await runPod(daemon);
+  const containerId = await runContainer(daemon, pod, containerConfig(suite.image));
+  const file = (name: string) => join(daemon.directory, name);
+  const [key, cert] = [file('key.pem'), file('cert.pem')];
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  await output(
+    'openssl',
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'],
+    ...['-keyout', key, '-out', cert, '-days', '1', ...subject],
+  );
+  const files = { KEELSON_STREAMING_TLS_CERT: cert, KEELSON_STREAMING_TLS_KEY: key };
+  const exec = (...args: string[]) =>
+    keelson(['-r', daemon.uri, ...args, 'exec', containerId, 'echo', 'hello']);
+  await daemon.restart({ env: files });
+  const { url } = await daemon.runtime.exec({ containerId, cmd: ['true'], stdout: true });
+  expect(url).toMatch(/^https:/);
+  expect((await exec('--tls-ca', cert)).stdout).toBe('hello\n');
+  expect(await exec()).toMatchObject({ code: 125, stdout: '' });
+  await daemon.restart({ env: { ...files, KEELSON_STREAMING_TLS_CLIENT_CA: cert } });
+  const own = ['--tls-ca', cert, '--tls-cert', cert, '--tls-key', key];
+  expect((await exec(...own)).stdout).toBe('hello\n');
+  expect(await exec('--tls-ca', cert)).toMatchObject({ code: 125, stdout: '' });
   await daemon.restart();
 });
 

@@ -18,6 +18,7 @@ export interface PluginBody {
   check(call: PluginCall, delegates: PluginInvoker): Promise<void>;
   gc?(call: PluginCall, delegates: PluginInvoker): Promise<void>;
   status?(call: PluginCall, delegates: PluginInvoker): Promise<void>;
+  resume?(): Promise<void>;
 }
 
 /** A plugin whose failures are all `CniError`s, but for the reason of an abort. */
@@ -30,6 +31,7 @@ export function definePlugin(type: string, body: PluginBody): Plugin {
     check: (call, delegates) => guarded(call, () => body.check(call, delegates)),
     gc: (call, delegates) => guarded(call, async () => body.gc?.(call, delegates)),
     status: (call, delegates) => guarded(call, async () => body.status?.(call, delegates)),
+    ...(body.resume === undefined ? {} : { resume: body.resume }),
   };
 }
 

@@ -65,6 +65,8 @@ export interface Plugin {
   check(call: PluginCall, delegates: PluginInvoker): Promise<void>;
   gc(call: PluginCall, delegates: PluginInvoker): Promise<void>;
   status(call: PluginCall, delegates: PluginInvoker): Promise<void>;
+  /** Takes up what an earlier process left to be done, such as renewing leases. */
+  resume?(): Promise<void>;
 }
 
 /** Runs a plugin by its type: a program, or one that is built in. */

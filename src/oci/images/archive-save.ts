@@ -110,6 +110,8 @@ async function fetchBlob(
 ): Promise<void> {
   const { digest, size } = descriptor;
   const action = `Cannot save image "${image.id}"`;
+  using _ = await blobs.exclusive(digest, signal);
+  if (blobs.has(digest)) return;
   let last: unknown;
   for (const name of image.digests) {
     try {

@@ -1,5 +1,5 @@
 import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { ifExists, syncDirectory, writeFileAtomic } from '../../base/index.ts';
+import { ifExists, KeyedLock, syncDirectory, writeFileAtomic } from '../../base/index.ts';
 import { verifyDigest } from '../spec/index.ts';
 import { digestOfBlobName, type Layout } from './layout.ts';
 import { PartialBlob } from './partial-blob.ts';
@@ -21,6 +21,7 @@ export class BlobStore {
   readonly #busy = new Set<string>();
   /** How many pulls need a blob that no image record names yet. */
   readonly #holds = new Map<string, number>();
+  readonly #locks = new KeyedLock();
 
   private constructor(layout: Layout) {
     this.#layout = layout;
@@ -57,14 +58,20 @@ export class BlobStore {
     return content;
   }
 
-  /** Writes a small blob that has been verified. */
+  /** Writes a small blob that has been verified, and is held. */
   async write(digest: string, content: Uint8Array): Promise<void> {
+    using _ = await this.#locks.acquire(`file ${digest}`);
     if (this.#whole.has(digest)) return;
     await writeFileAtomic(this.#layout.blob(digest), content, { durable: true });
     this.#whole.set(digest, content.length);
   }
 
-  /** Opens the beginning of a blob, to go on where an earlier download ended. One user at a time. */
+  /** Keeps others from downloading a blob until the answer is disposed. */
+  exclusive(digest: string, signal?: AbortSignal): Promise<Disposable> {
+    return this.#locks.acquire(`download ${digest}`, signal);
+  }
+
+  /** Opens the beginning of a blob, to go on where an earlier download ended. For whom has it exclusively. */
   async openPartial(digest: string, size: number, progress: SharedProgress): Promise<PartialBlob> {
     this.#busy.add(digest);
     const path = this.#layout.partialBlob(digest);
@@ -79,8 +86,9 @@ export class BlobStore {
     }
   }
 
-  /** Makes a partial blob that is complete and verified a whole one. */
+  /** Makes a partial blob that is complete and verified a whole one. It is held. */
   async promote(digest: string): Promise<void> {
+    using _ = await this.#locks.acquire(`file ${digest}`);
     const path = this.#layout.partialBlob(digest);
     const { size } = await stat(path);
     await flushFile(path);
@@ -109,12 +117,15 @@ export class BlobStore {
     };
   }
 
-  /** Removes whole blobs that nobody needs. Answers the bytes that became free. */
-  async collect(live: ReadonlySet<string>): Promise<number> {
+  /**
+   * Removes whole blobs that nobody needs. Asks about each only when its turn has come:
+   * a pull may need it by then. Answers the bytes that became free.
+   */
+  async collect(isLive: (digest: string) => boolean): Promise<number> {
     let freed = 0;
     for (const [digest, size] of [...this.#whole]) {
-      if (live.has(digest) || this.#holds.has(digest)) continue;
-      this.#whole.delete(digest);
+      using _ = await this.#locks.acquire(`file ${digest}`);
+      if (this.#holds.has(digest) || isLive(digest) || !this.#whole.delete(digest)) continue;
       await rm(this.#layout.blob(digest), { force: true });
       freed += size;
     }
@@ -126,9 +137,9 @@ export class BlobStore {
     let freed = 0;
     for (const [digest, size] of [...this.#partial]) {
       if (this.#busy.has(digest)) continue;
+      using _ = await this.exclusive(digest);
       const info = await ifExists(stat(this.#layout.partialBlob(digest)));
       if (info !== undefined && Date.now() - info.mtimeMs < age) continue;
-      if (this.#busy.has(digest)) continue;
       await this.dropPartial(digest);
       freed += size;
     }

@@ -18,21 +18,25 @@ export interface CollectionOptions {
   partialLifetime: number;
 }
 
-/** Removes layers, blobs and partial downloads that nothing refers to. Safe beside pulls, which hold what they use. */
+/**
+ * Removes layers, blobs and partial downloads that nothing refers to. Safe beside pulls:
+ * they hold what they use, and what is referred to is looked up when it counts.
+ */
 export async function collect(options: CollectionOptions): Promise<Collected> {
   const { records, layers, blobs, keepBlobs, partialLifetime } = options;
-  const images = records.list();
-  const liveLayers = new Set(images.flatMap((image) => image.layers.map(({ id }) => id)));
-  const liveBlobs = new Set(
-    images.flatMap((image) => [
-      image.manifest,
-      image.config,
-      ...(keepBlobs ? image.layers.map(({ digest }) => digest) : []),
-    ]),
-  );
+  const liveLayers = records.list().flatMap((image) => image.layers.map(({ id }) => id));
+  const isLive = (digest: string) =>
+    records
+      .list()
+      .some(
+        (image) =>
+          image.manifest === digest ||
+          image.config === digest ||
+          (keepBlobs && image.layers.some((layer) => layer.digest === digest)),
+      );
   return {
-    layers: await layers.collect(liveLayers),
-    blobs: await blobs.collect(liveBlobs),
+    layers: await layers.collect(new Set(liveLayers)),
+    blobs: await blobs.collect(isLive),
     partial: await blobs.collectPartial(partialLifetime),
   };
 }

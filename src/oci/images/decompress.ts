@@ -3,7 +3,7 @@ import { createGunzip, createZstdDecompress, type Zlib } from 'node:zlib';
 import { KeelsonError } from '../../base/index.ts';
 
 /** Bytes of output that come at once: large, as each turn through the thread pool costs. */
-const CHUNK = 512 * 1024;
+const CHUNK = 256 * 1024;
 /** The same for frames of zstd after the first: where there are several they are small. */
 const SMALL_CHUNK = 64 * 1024;
 /** Compressed bytes that may wait for the thread pool. */

@@ -4,6 +4,7 @@ import {
   faultPoint,
   KeelsonError,
   type Logger,
+  Semaphore,
   syncDirectory,
   writeFileAtomic,
 } from '../../base/index.ts';
@@ -44,6 +45,7 @@ export class ImageRecords {
   readonly #images = new Map<string, StoredImage>();
   readonly #tags = new Map<string, string>();
   readonly #digests = new Map<string, string>();
+  readonly #changing = new Semaphore(1);
 
   private constructor(layout: Layout) {
     this.#layout = layout;
@@ -81,8 +83,25 @@ export class ImageRecords {
     return id === undefined ? undefined : this.#images.get(id);
   }
 
-  /** Writes an image; tags that it has now are taken from others. */
-  async put(image: StoredImage): Promise<void> {
+  /**
+   * Changes the image of an id, or makes it: `change` is given what is there now and
+   * answers what shall be, or undefined to leave it. Tags that the image has then are
+   * taken from others. One change after the other.
+   */
+  async change(
+    id: string,
+    change: (
+      now: StoredImage | undefined,
+    ) => Promise<StoredImage | undefined> | StoredImage | undefined,
+  ): Promise<boolean> {
+    using _ = await this.#changing.acquire();
+    const image = await change(this.#images.get(id));
+    if (image === undefined) return false;
+    await this.#put(image);
+    return true;
+  }
+
+  async #put(image: StoredImage): Promise<void> {
     await this.#write(image);
     faultPoint('images/record written');
     this.#images.set(image.id, image);
@@ -96,13 +115,17 @@ export class ImageRecords {
     this.#reindex();
   }
 
-  /** Removes an image with all its names. */
-  async remove(id: string): Promise<void> {
+  /** Removes an image with all its names. Answers whether it was there; `onRemoved` runs if so, before any other change. */
+  async remove(id: string, onRemoved: (id: string) => void): Promise<boolean> {
+    using _ = await this.#changing.acquire();
+    if (!this.#images.has(id)) return false;
+    onRemoved(id);
     this.#images.delete(id);
     this.#reindex();
     await rm(this.#layout.record(id), { force: true });
     faultPoint('images/record removed');
     await syncDirectory(this.#layout.records);
+    return true;
   }
 
   /** Where a record lies, to set it aside. */

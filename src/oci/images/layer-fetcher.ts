@@ -72,6 +72,11 @@ export class LayerFetcher {
     this.#slots = new Semaphore(options.downloads);
   }
 
+  /** Layers will be wanted soon. */
+  prepare(): void {
+    this.#options.pool.warm(Number.POSITIVE_INFINITY);
+  }
+
   /** Answers the layer, fetched if it is not there. */
   async ensure(request: LayerRequest, signal: AbortSignal): Promise<LayerRecord> {
     for (;;) {
@@ -137,8 +142,8 @@ export class LayerFetcher {
    * anywhere is committed before others get their turn, so that they find it.
    */
   async #fetchAlone(request: LayerRequest, signal: AbortSignal): Promise<Fetched> {
-    using _blob = await this.#locks.acquire(`blob ${request.descriptor.digest}`, signal);
-    using _archive = await this.#locks.acquire(`archive ${request.diffId}`, signal);
+    using _blob = await this.#options.blobs.exclusive(request.descriptor.digest, signal);
+    using _archive = await this.#locks.acquire(request.diffId, signal);
     const known = this.#find(request);
     if (known !== undefined) return { record: known };
     const { id, layer } = await this.#fetchTrusted(request, signal);

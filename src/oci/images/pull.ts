@@ -88,10 +88,7 @@ export class Puller {
 
   /** Gives an image that is here one more tag. */
   async addTag(id: string, tag: string): Promise<void> {
-    const image = this.#options.records.get(id);
-    if (image !== undefined) {
-      await this.#options.records.put(withNames(image, { tag, digest: undefined }));
-    }
+    await this.#addNames(id, { tag, digest: undefined });
   }
 
   /** Fetches what an image consists of, and commits it under the names given. */
@@ -100,7 +97,8 @@ export class Puller {
     source: ImageSource,
     options: { names: ImageNames; report?: ProgressReport; signal: AbortSignal },
   ): Promise<string> {
-    const { platform, blobs, layers } = this.#options;
+    const { platform, blobs, layers, fetcher } = this.#options;
+    fetcher.prepare();
     const image = await describeImage(served, { source, platform, signal: options.signal });
     const owner = `pull ${++this.#pulls}`;
     using _held = blobs.hold([
@@ -176,8 +174,13 @@ export class Puller {
     const { records } = this.#options;
     const image = records.findByDigest(digest);
     if (image === undefined) return undefined;
-    await records.put(withNames(image, namesOf(reference, digest)));
-    return image.id;
+    const there = await this.#addNames(image.id, namesOf(reference, digest));
+    return there ? image.id : undefined;
+  }
+
+  /** False if the image was removed meanwhile. */
+  #addNames(id: string, names: ImageNames): Promise<boolean> {
+    return this.#options.records.change(id, (now) => now && withNames(now, names));
   }
 
   async #fetchLayers(
@@ -207,25 +210,26 @@ export class Puller {
 
   async #commit(image: ImageDescription, layers: LayerRecord[], names: ImageNames): Promise<void> {
     const { records, reader } = this.#options;
-    const old = records.get(image.id);
-    const stored: StoredImage = {
-      version: 1,
-      kind: image.kind,
-      id: image.id,
-      manifest: image.manifest.digest,
-      config: image.config.digest,
-      tags: old?.tags ?? [],
-      digests: old?.digests ?? [],
-      layers: image.layers.map(({ descriptor, diffId }, index) => ({
-        id: layers[index]?.id ?? '',
-        diffId,
-        digest: descriptor.digest,
-        size: descriptor.size,
-      })),
-      since: old?.since ?? Date.now(),
-    };
-    await reader.load(stored);
-    await records.put(withNames(stored, names));
+    await records.change(image.id, async (old) => {
+      const stored: StoredImage = {
+        version: 1,
+        kind: image.kind,
+        id: image.id,
+        manifest: image.manifest.digest,
+        config: image.config.digest,
+        tags: old?.tags ?? [],
+        digests: old?.digests ?? [],
+        layers: image.layers.map(({ descriptor, diffId }, index) => ({
+          id: layers[index]?.id ?? '',
+          diffId,
+          digest: descriptor.digest,
+          size: descriptor.size,
+        })),
+        since: old?.since ?? Date.now(),
+      };
+      await reader.load(stored);
+      return withNames(stored, names);
+    });
   }
 }
 

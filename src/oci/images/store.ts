@@ -167,10 +167,7 @@ export class ImageStore implements AsyncDisposable {
   /** Removes an image with all its names. That there is none is fine. Held layers stay until released. */
   async remove(nameOrId: string): Promise<void> {
     const image = this.#parts.records.find(nameOrId);
-    if (image === undefined) return;
-    await this.#parts.records.remove(image.id);
-    this.#parts.reader.forget(image.id);
-    this.#collectLater();
+    if (image !== undefined && (await this.#removeRecord(image.id))) this.#collectLater();
   }
 
   /** The directories of an image's layers, absolute, topmost first: `lowerdir` of an overlay mount. */
@@ -229,15 +226,13 @@ export class ImageStore implements AsyncDisposable {
    * became free.
    */
   async prune(options: { all?: boolean } = {}): Promise<{ removed: string[]; freed: Collected }> {
-    const { layers, records, reader } = this.#parts;
+    const { layers } = this.#parts;
     const removed: string[] = [];
     for (const image of this.list()) {
       const top = image.layers.at(-1);
       const inUse = top !== undefined && layers.isHeld(top.id);
       if (inUse || image.pinned || (!options.all && image.repoTags.length > 0)) continue;
-      await records.remove(image.id);
-      reader.forget(image.id);
-      removed.push(image.id);
+      if (await this.#removeRecord(image.id)) removed.push(image.id);
     }
     return { removed, freed: await this.#collect(0) };
   }
@@ -293,6 +288,11 @@ export class ImageStore implements AsyncDisposable {
     using _ = await this.#collecting.acquire();
     await pool[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
+  }
+
+  #removeRecord(id: string): Promise<boolean> {
+    const { records, reader } = this.#parts;
+    return records.remove(id, (removed) => reader.forget(removed));
   }
 
   #collectLater(): void {

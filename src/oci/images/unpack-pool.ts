@@ -21,14 +21,21 @@ const PROGRAM = new URL(
 
 /** Worker threads for what would hold the event loop up, started when there is work. */
 export class UnpackPool implements AsyncDisposable {
+  readonly #size: number;
   readonly #idleTime: number;
   readonly #permits: Semaphore;
   readonly #idle: { worker: Worker; timer: NodeJS.Timeout }[] = [];
   readonly #all = new Set<Worker>();
 
   constructor(options: UnpackPoolOptions = {}) {
-    this.#permits = new Semaphore(options.size ?? Math.min(availableParallelism(), 4));
+    this.#size = options.size ?? Math.min(availableParallelism(), 4);
+    this.#permits = new Semaphore(this.#size);
     this.#idleTime = options.idle ?? 10_000;
+  }
+
+  /** Starts workers for tasks that will come soon: it takes a good tenth of a second. */
+  warm(tasks: number): void {
+    for (let n = this.#all.size; n < Math.min(tasks, this.#size); n++) this.#rest(this.#start());
   }
 
   /**
@@ -61,12 +68,18 @@ export class UnpackPool implements AsyncDisposable {
       idle.worker.ref();
       return idle.worker;
     }
+    return this.#start();
+  }
+
+  #start(): Worker {
     const worker = new Worker(PROGRAM, {
       name: 'keelson-unpack',
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP },
     });
     this.#all.add(worker);
-    worker.once('exit', () => this.#all.delete(worker));
+    worker.once('exit', () => this.#forget(worker));
+    // Whoever has given it a task hears of it, too.
+    worker.on('error', () => {});
     return worker;
   }
 
@@ -74,11 +87,16 @@ export class UnpackPool implements AsyncDisposable {
     if (!this.#all.has(worker)) return;
     worker.unref();
     const timer = setTimeout(() => {
-      const index = this.#idle.findIndex((idle) => idle.worker === worker);
-      if (index >= 0) this.#idle.splice(index, 1);
+      this.#forget(worker);
       void worker.terminate();
     }, this.#idleTime);
     this.#idle.push({ worker, timer: timer.unref() });
+  }
+
+  #forget(worker: Worker): void {
+    this.#all.delete(worker);
+    const index = this.#idle.findIndex((idle) => idle.worker === worker);
+    if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.timer);
   }
 }
 

@@ -88,7 +88,7 @@ function isDomain(component: string): boolean {
 
 function findFault(text: string, { domain, path, tag, digest }: Reference): string | undefined {
   if (text === '') return 'it is empty';
-  if (/^[0-9a-f]{64}$/.test(text)) return 'it is an image id, not a name';
+  if (/^(sha256:)?[0-9a-f]{64}$/.test(text)) return 'it is an image id, not a name';
   if (!DOMAIN_PATTERN.test(domain)) return `"${domain}" is not a registry host`;
   if (!PATH_PATTERN.test(path)) {
     return /[A-Z]/.test(path)

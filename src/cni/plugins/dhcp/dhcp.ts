@@ -61,7 +61,7 @@ export function dhcp(directory: string = DEFAULT_DIRECTORY): Plugin {
       for (const record of lost) await keeper.drop(record);
     },
 
-    status: () => keeper.adopt(),
+    resume: () => keeper.adopt(),
   });
 }
 

@@ -1,0 +1,78 @@
+#!/bin/sh
+# test-vm.sh [VITEST ARGUMENT...]: runs tests under Debian's own kernel, in qemu, on a machine
+# with cgroup v2 only. For what the kernel here may lack: ipvlan, VLANs, dummy links, VRFs.
+# Without arguments it runs the tests that such a machine is for. Emulated, so slow: half a minute
+# to begin with. Needs root and apt-get (for the kernel and qemu, both kept or installed).
+#
+# The machine sees the files of this one, read-only by virtiofs; what it writes is in its
+# memory and gone with it.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+sh scripts/setup.sh
+. scripts/find-node.sh
+find_node "$root"
+[ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cri/containers.test.ts
+
+command -v qemu-system-x86_64 >/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || {
+  echo 'test-vm: installing qemu'
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-system-x86 >/dev/null
+}
+
+# The kernel package is unpacked, not installed: nothing of this host changes.
+kernel=$root/.tools/vm
+if [ ! -e "$kernel/vmlinuz" ]; then
+  mkdir -p "$kernel"
+  package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | head -n 1)
+  echo "test-vm: fetching $package"
+  (cd "$kernel" && apt-get -o APT::Sandbox::User=root download -qq "$package")
+  dpkg -x "$kernel/$package"_*.deb "$kernel/package"
+  rm -f "$kernel/$package"_*.deb
+  ln -sf package/boot/vmlinuz-* "$kernel/vmlinuz"
+fi
+
+work=$(mktemp -d)
+finish() {
+  [ -z "${server:-}" ] || kill "$server" 2>/dev/null || :
+  rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Busybox, the modules and test/vm/init: the kernel asks this root for modules all along.
+mkdir -p "$work/ram/bin" "$work/ram/sbin" "$work/ram/lib"
+cp "$(command -v busybox)" "$work/ram/bin/busybox"
+ln -s ../bin/busybox "$work/ram/sbin/modprobe"
+cp -r "$kernel/package/lib/modules" "$work/ram/lib/"
+busybox depmod -b "$work/ram" "$(basename "$kernel"/package/lib/modules/*)"
+cp test/vm/init "$work/ram/init"
+chmod 755 "$work/ram/init"
+{
+  printf "cd '%s'\n" "$root"
+  printf "exec '%s' node_modules/vitest/vitest.mjs run --testTimeout=300000 --hookTimeout=300000 --no-color" "$NODE"
+  printf " '%s'" "$@"
+  echo
+} >"$work/ram/run"
+(cd "$work/ram" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initramfs"
+
+# What is below / here, without the file systems mounted on it, and not to be written to.
+unshare -m sh -c "
+  mkdir '$work/share' && mount --bind / '$work/share' && mount -o remount,bind,ro '$work/share'
+  exec /usr/lib/qemu/virtiofsd --socket-path='$work/fs.sock' -o source='$work/share' \
+    -o cache=always -o sandbox=chroot -o log_level=err
+" &
+server=$!
+while [ ! -S "$work/fs.sock" ]; do
+  kill -0 "$server"
+  sleep 0.1
+done
+
+memory=3072
+timeout "${VM_TIMEOUT:-1200}" qemu-system-x86_64 -nodefaults -no-reboot -display none -serial stdio \
+  -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory" \
+  -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
+  -chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
+  -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
+  -append 'console=ttyS0 quiet panic=-1 rdinit=/init' </dev/null | tee "$work/output"
+grep -q '^test-vm: ended with 0' "$work/output"

@@ -1,0 +1,135 @@
+import { spawnSync } from 'node:child_process';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  Bench,
+  BuiltIn,
+  type Config,
+  comparable,
+  enterOwnHost,
+  inside,
+  networkOf,
+  newContainerId,
+  runReference,
+} from './plugin-harness.ts';
+
+/**
+ * Plugins for links that not every kernel has, against the reference:
+ * `npm run test:vm` runs this under one that has them all.
+ */
+function kernelHas(...kind: string[]): boolean {
+  const probe = [
+    'sh',
+    '-c',
+    `ip link add name p0 type veth && ip link add probe0 ${kind.join(' ')}`,
+  ];
+  return spawnSync('unshare', ['--net', ...probe]).status === 0;
+}
+
+const HAS = {
+  dummy: kernelHas('type', 'dummy'),
+  ipvlan: kernelHas('link', 'p0', 'type', 'ipvlan'),
+  vlan: kernelHas('link', 'p0', 'type', 'vlan', 'id', '5'),
+  vrf: kernelHas('type', 'vrf', 'table', '9'),
+};
+
+const ours = new BuiltIn();
+let bench: Bench;
+
+beforeAll(() => {
+  enterOwnHost();
+  bench = new Bench();
+  if (Object.values(HAS).includes(true)) makeUplink(undefined);
+});
+
+afterAll(() => bench.close());
+
+/** A veth pair, up, that stands for the host's way out. */
+function makeUplink(host: string | undefined): void {
+  inside(host, 'ip', 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'up1');
+  for (const name of ['up0', 'up1']) inside(host, 'ip', 'link', 'set', name, 'up');
+}
+
+const ipam = {
+  type: 'static',
+  addresses: [
+    { address: '10.5.0.2/24', gateway: '10.5.0.1' },
+    { address: 'fd05::2/64', gateway: 'fd05::1' },
+  ],
+  routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }],
+};
+
+/** ADD, CHECK and DEL by both: the same results, and the same in the kernel. */
+async function compare(config: Config, prevResult?: (netns: string) => object): Promise<void> {
+  const host = bench.host();
+  makeUplink(host);
+  const [mine, theirs] = [bench.namespace(), bench.namespace()];
+  const call = (netns: string) => ({
+    ...{ containerId: newContainerId(), netns, ifname: 'eth0' },
+    ...(prevResult === undefined ? {} : { prevResult: prevResult(netns) }),
+  });
+  const [own, other] = [call(mine), call(theirs)];
+  const result = await ours.add(config, own);
+  const expected = runReference(host, 'ADD', config, other);
+  expect(comparable(result)).toEqual(comparable(expected));
+  expect(networkOf(mine)).toEqual(networkOf(theirs));
+  await ours.check(config, { ...own, prevResult: result });
+  await ours.del(config, { ...own, prevResult: result });
+  runReference(host, 'DEL', config, { ...other, prevResult: expected ?? {} });
+  expect(networkOf(mine)).toEqual(networkOf(theirs));
+  await ours.del(config, own);
+}
+
+describe.runIf(HAS.vlan)('vlan', () => {
+  test.each([{ vlanId: 5 }, { vlanId: 4094, mtu: 1400 }])('%j', (keys) =>
+    compare({ type: 'vlan', master: 'up0', ...keys, ipam }),
+  );
+});
+
+describe.runIf(HAS.ipvlan)('ipvlan', () => {
+  test.each([{}, { mode: 'l3' }, { mode: 'l3s', mtu: 1400 }])('%j', (keys) =>
+    compare({ type: 'ipvlan', master: 'up0', ...keys, ipam }),
+  );
+});
+
+describe.runIf(HAS.vrf)('vrf', () => {
+  /** An interface with addresses, as the plugin before leaves it. */
+  const withInterface = (netns: string) => {
+    inside(netns, 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0-peer');
+    inside(netns, 'ip', 'address', 'add', '10.5.0.2/24', 'dev', 'eth0');
+    inside(netns, 'ip', 'address', 'add', 'fd05::2/64', 'dev', 'eth0');
+    for (const name of ['eth0', 'eth0-peer']) inside(netns, 'ip', 'link', 'set', name, 'up');
+    return {
+      interfaces: [{ name: 'eth0', sandbox: netns }],
+      ips: [
+        { address: '10.5.0.2/24', interface: 0 },
+        { address: 'fd05::2/64', interface: 0 },
+      ],
+    };
+  };
+
+  test.each([{ vrfname: 'red' }, { vrfname: 'red', table: 77 }])('%j', (keys) =>
+    compare({ type: 'vrf', ...keys }, withInterface),
+  );
+});
+
+describe.runIf(HAS.dummy)('dummy', () => {
+  // Debian's reference plugins have no dummy: what they would make is told by hand.
+  test('has its addresses, and is gone after DEL', async () => {
+    const netns = bench.namespace();
+    const config = { type: 'dummy', ipam };
+    const call = { containerId: newContainerId(), netns, ifname: 'eth0' };
+    const result = await ours.add(config, call);
+    expect(comparable(result)).toMatchObject({
+      interfaces: [{ name: 'eth0', mac: '*', sandbox: '*' }],
+      ips: [
+        { address: '10.5.0.2/24', gateway: '10.5.0.1', interface: 0 },
+        { address: 'fd05::2/64', gateway: 'fd05::1', interface: 0 },
+      ],
+    });
+    expect(inside(netns, 'ip', '-d', 'link', 'show', 'eth0')).toMatch(/\bdummy\b/);
+    expect(inside(netns, 'ip', 'route')).toContain('default via 10.5.0.1 dev eth0');
+    await ours.check(config, { ...call, prevResult: result });
+    await ours.del(config, { ...call, prevResult: result });
+    expect(inside(netns, 'ip', 'link')).not.toContain('eth0');
+  });
+});

@@ -105,6 +105,9 @@ async function remove({ name, bridge, subnet }: Owned & { subnet: string }): Pro
     await outputOrNothing('iptables', '-t', 'nat', '-F', chain);
     await outputOrNothing('iptables', '-t', 'nat', '-X', chain);
   }
+  for (const element of await elementsOf(name)) {
+    await outputOrNothing('nft', `delete element ${element}`);
+  }
   // The built-in plugins keep a chain for each network that they have seen.
   await outputOrNothing('nft', `delete chain inet keelson_masquerade outside_${subnet}`);
   await outputOrNothing('nft', `delete chain ip keelson_hostport inside_${subnet}`);
@@ -142,4 +145,28 @@ function wordsOf(rule: string): string[] {
   return words.map((word) =>
     word.startsWith('"') ? word.slice(1, -1).replace(/\\(.)/g, '$1') : word,
   );
+}
+
+interface NftMap {
+  family: string;
+  table: string;
+  name: string;
+  elem?: [{ elem?: { val: unknown; comment?: string } }, unknown][];
+}
+
+/** Elements of maps whose comment has the network's name, as `FAMILY TABLE MAP { KEY }`. */
+async function elementsOf(network: string): Promise<string[]> {
+  const text = await outputOrNothing('nft', '-j', 'list', 'maps');
+  if (text === '') return [];
+  const { nftables } = JSON.parse(text) as { nftables: { map?: NftMap }[] };
+  return nftables.flatMap(({ map }) =>
+    (map?.elem ?? [])
+      .filter(([{ elem }]) => elem?.comment?.includes(` ${network} `))
+      .map(([{ elem }]) => `${map!.family} ${map!.table} ${map!.name} { ${keyOf(elem!.val)} }`),
+  );
+}
+
+function keyOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value);
+  return (value as { concat: unknown[] }).concat.join(' . ');
 }

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -58,7 +59,9 @@ const SHARED_PROCESSES = {
 /** A pod with everything: an init process, and a port of the host. */
 const POD = {
   ...SHARED_PROCESSES,
-  portMappings: [{ protocol: Protocol.TCP, containerPort: 80, hostPort: 31_217 }],
+  portMappings: [
+    { protocol: Protocol.TCP, containerPort: 80, hostPort: randomInt(20_000, 30_000) },
+  ],
 };
 
 /** Ignores SIGTERM. */

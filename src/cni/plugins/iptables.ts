@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { KeelsonError } from '../../base/index.ts';
-import { run } from '../../linux/index.ts';
+import { lockFile, run } from '../../linux/index.ts';
 import type { PluginCall } from '../spec/index.ts';
 
 /** The program of a family, as distributions name it. */
@@ -11,6 +11,8 @@ export type IpFamily = keyof typeof PROGRAMS;
 const CHAIN_LENGTH = 28;
 const COMMENT_LENGTH = 255;
 const OUTPUT_LIMIT = 64 * 1024 * 1024;
+/** Not xtables.lock, which the programs themselves wait for. */
+const LOCK = '/run/keelson-iptables.lock';
 
 /** A rule as iptables-save(8) prints it: `-A CHAIN …`, without the `-A CHAIN`. */
 export interface SavedRule {
@@ -68,15 +70,18 @@ export function leadsTo(rule: SavedRule, chain: string): boolean {
 }
 
 /**
- * What a table is changed by: lines of iptables-restore(8), which are carried out all or
- * none. A chain that is declared (`:NAME - [0:0]`) is made, or emptied.
+ * Changes a table by what `plan` makes of it as it is: lines of iptables-restore(8), which
+ * are carried out all or none. A chain that is declared (`:NAME - [0:0]`) is made, or
+ * emptied. No other plugin of Keelson, in whatever process, changes tables meanwhile.
  */
-export async function changeTable(
+export async function editTable(
   family: IpFamily,
   table: 'nat' | 'filter',
-  lines: readonly string[],
+  plan: (present: SavedTable) => readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
+  await using _held = await lockFile(LOCK, 'exclusive', signal);
+  const lines = plan(await saveTable(family, table, signal));
   if (lines.length === 0) return;
   const input = `*${table}\n${lines.join('\n')}\nCOMMIT\n`;
   await runProgram(`${PROGRAMS[family]}-restore`, ['--noflush', '-w'], { signal, input });
@@ -109,9 +114,9 @@ export async function collectChains(prefix: CommentPrefix, call: PluginCall): Pr
     (call.config['cni.dev/valid-attachments'] ?? []).map(({ containerID }) => containerID),
   );
   for (const family of [4, 6] as const) {
-    const table = await saveTable(family, 'nat', call.signal);
-    const stray = strayChains(table, { prefix, network: call.config.name, valid });
-    await changeTable(family, 'nat', removeChains(table, stray), call.signal);
+    const stray = (table: SavedTable) =>
+      strayChains(table, { prefix, network: call.config.name, valid });
+    await editTable(family, 'nat', (table) => removeChains(table, stray(table)), call.signal);
   }
 }
 

@@ -1,14 +1,15 @@
 import { type Cidr, formatCidr, formatIp, networkOf } from '../../base/index.ts';
 import type { PluginCall } from '../spec/index.ts';
 import {
-  changeTable,
   collectChains,
   containerChain,
   containerComment,
+  editTable,
   familyOf,
   type IpFamily,
   leadsTo,
   removeChains,
+  type SavedTable,
   saveTable,
 } from './iptables.ts';
 
@@ -27,21 +28,17 @@ export async function masqueradeByIptables(
   for (const family of [4, 6] as const) {
     const own = cidrs.filter((cidr) => familyOf(cidr.ip) === family);
     if (own.length === 0) continue;
-    const present = await saveTable(family, 'nat', call.signal);
-    const jumps = present.rules.filter((rule) => leadsTo(rule, chain));
     const subnets = own.map((cidr) => formatCidr(networkOf(cidr)));
-    await changeTable(
-      family,
-      'nat',
-      [
-        `:${chain} - [0:0]`,
-        ...jumps.map((rule) => `-D ${rule.chain} ${rule.text}`),
-        ...subnets.map((subnet) => `-A ${chain} -d ${subnet} ${comment} -j ACCEPT`),
-        `-A ${chain} ! -d ${MULTICAST[family]} ${comment} -j MASQUERADE`,
-        ...own.map(({ ip }) => `-A POSTROUTING -s ${formatIp(ip)} ${comment} -j ${chain}`),
-      ],
-      call.signal,
-    );
+    const plan = ({ rules }: SavedTable) => [
+      `:${chain} - [0:0]`,
+      ...rules
+        .filter((rule) => leadsTo(rule, chain))
+        .map((rule) => `-D ${rule.chain} ${rule.text}`),
+      ...subnets.map((subnet) => `-A ${chain} -d ${subnet} ${comment} -j ACCEPT`),
+      `-A ${chain} ! -d ${MULTICAST[family]} ${comment} -j MASQUERADE`,
+      ...own.map(({ ip }) => `-A POSTROUTING -s ${formatIp(ip)} ${comment} -j ${chain}`),
+    ];
+    await editTable(family, 'nat', plan, call.signal);
   }
 }
 
@@ -51,8 +48,7 @@ export async function unmasqueradeByIptables(
   call: PluginCall,
 ): Promise<void> {
   for (const family of families) {
-    const present = await saveTable(family, 'nat', call.signal);
-    await changeTable(family, 'nat', removeChains(present, [chainOf(call)]), call.signal);
+    await editTable(family, 'nat', (now) => removeChains(now, [chainOf(call)]), call.signal);
   }
 }
 

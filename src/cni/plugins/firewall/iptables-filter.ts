@@ -1,7 +1,7 @@
 import { type Cidr, formatCidr } from '../../../base/index.ts';
 import type { PluginCall } from '../../spec/index.ts';
 import {
-  changeTable,
+  editTable,
   familyOf,
   type IpFamily,
   leadsTo,
@@ -33,8 +33,7 @@ export interface FilterPlan {
 
 export async function addFilterRules(plan: FilterPlan, call: PluginCall): Promise<void> {
   for (const family of familiesOf(plan.ips)) {
-    const present = await saveTable(family, 'filter', call.signal);
-    await changeTable(family, 'filter', planAdd(present, family, plan), call.signal);
+    await editTable(family, 'filter', (now) => planAdd(now, family, plan), call.signal);
   }
 }
 
@@ -101,12 +100,12 @@ function planIsolation(present: SavedTable, { policy, bridge }: FilterPlan): str
 /** Removes the rules of addresses. Those of bridges stay: other containers need them. */
 export async function deleteFilterRules(ips: readonly Cidr[], call: PluginCall): Promise<void> {
   for (const family of familiesOf(ips)) {
-    const present = await saveTable(family, 'filter', call.signal);
     const rules = containerRules(ips, family);
-    const lines = present.rules
-      .filter(({ chain, text }) => chain === FORWARD && rules.includes(text))
-      .map(({ text }) => `-D ${FORWARD} ${text}`);
-    await changeTable(family, 'filter', lines, call.signal);
+    const removeOwn = (present: SavedTable) =>
+      present.rules
+        .filter(({ chain, text }) => chain === FORWARD && rules.includes(text))
+        .map(({ text }) => `-D ${FORWARD} ${text}`);
+    await editTable(family, 'filter', removeOwn, call.signal);
   }
 }
 

@@ -1,10 +1,10 @@
 import { type Cidr, formatCidr, formatIp, networkOf } from '../../../base/index.ts';
 import type { PluginCall } from '../../spec/index.ts';
 import {
-  changeTable,
   collectChains,
   containerChain,
   containerComment,
+  editTable,
   familyOf,
   type IpFamily,
   leadsTo,
@@ -40,13 +40,8 @@ export async function mapPortsByIptables(
   const mappings = mappingsFor(config, target.ip);
   if (mappings.length === 0) return;
   const family = familyOf(target.ip);
-  const present = await saveTable(family, 'nat', call.signal);
-  await changeTable(
-    family,
-    'nat',
-    planPorts({ present, target, mappings, config, call }),
-    call.signal,
-  );
+  const plan = (present: SavedTable) => planPorts({ present, target, mappings, config, call });
+  await editTable(family, 'nat', plan, call.signal);
 }
 
 interface PortPlan {
@@ -151,8 +146,7 @@ export async function unmapPortsByIptables(
   call: PluginCall,
 ): Promise<void> {
   for (const family of families) {
-    const present = await saveTable(family, 'nat', call.signal);
-    await changeTable(family, 'nat', removeChains(present, [chainOf(call)]), call.signal);
+    await editTable(family, 'nat', (now) => removeChains(now, [chainOf(call)]), call.signal);
   }
 }
 

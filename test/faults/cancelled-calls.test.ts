@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, expect, test } from 'vitest';
 import { criSuite, execIn } from '../cri/suite.ts';
@@ -111,7 +112,6 @@ test.each(Object.keys(WAYS))(
 test.each(Object.keys(WAYS))('PullImage whose client %s leaves all or nothing', async (way) => {
   const { daemon, registry } = suite;
   // Bytes that do not compress.
-  const { randomBytes } = await import('node:crypto');
   const files = [{ path: 'data', content: randomBytes(20 << 20) }];
   const fixture = busyboxImage({ files });
   await pushImage({ url: registry.url, repository: 'large' }, way.replace(/ /g, '-'), fixture);

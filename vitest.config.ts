@@ -12,8 +12,9 @@ export default defineConfig({
   },
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts'],
-    // Integration tests share one kernel: files run one after the other.
-    fileParallelism: false,
+    // Every test makes its own directories, networks and names, so that files may run side
+    // by side; most of them wait for programs.
+    maxWorkers: 2,
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 60_000,

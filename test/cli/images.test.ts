@@ -23,7 +23,10 @@ function run(args: readonly string[], options: CliOptions = {}) {
 /** The stdout of a command that must succeed. */
 async function must(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await run(args);
-  expect({ code, stderr: stderr.replace(/^(Pull|Downloaded).*\n/gm, '') }).toEqual({ code: 0, stderr: '' });
+  expect({ code, stderr: stderr.replace(/^(Pull|Downloaded).*\n/gm, '') }).toEqual({
+    code: 0,
+    stderr: '',
+  });
   return stdout;
 }
 

@@ -55,6 +55,8 @@ const MAX_MANIFESTS = 50;
 
 export interface DescribeOptions {
   source: ImageSource;
+  /** Told how many layers there are as soon as that is known. */
+  onLayers?: (count: number) => void;
   platform: Platform;
   signal: AbortSignal;
 }
@@ -114,9 +116,10 @@ async function choose(
 async function describeManifest(
   served: ServedManifest,
   manifest: ImageManifest,
-  { source, platform, signal }: DescribeOptions,
+  { source, platform, signal, onLayers }: DescribeOptions,
   sure: boolean,
 ): Promise<ImageDescription | undefined> {
+  if (sure) onLayers?.(manifest.layers.length);
   const kept = { digest: served.digest, content: served.content, value: manifest };
   const content = await source.smallBlob(manifest.config, MAX_CONFIG, signal);
   const config = { digest: manifest.config.digest, content };

@@ -72,9 +72,9 @@ export class LayerFetcher {
     this.#slots = new Semaphore(options.downloads);
   }
 
-  /** Layers will be wanted soon. */
-  prepare(): void {
-    this.#options.pool.warm(Number.POSITIVE_INFINITY);
+  /** Some layers will be wanted soon. */
+  prepare(layers: number): void {
+    this.#options.pool.warm(layers);
   }
 
   /** Answers the layer, fetched if it is not there. */

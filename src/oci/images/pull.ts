@@ -98,8 +98,12 @@ export class Puller {
     options: { names: ImageNames; report?: ProgressReport; signal: AbortSignal },
   ): Promise<string> {
     const { platform, blobs, layers, fetcher } = this.#options;
-    fetcher.prepare();
-    const image = await describeImage(served, { source, platform, signal: options.signal });
+    const image = await describeImage(served, {
+      source,
+      platform,
+      signal: options.signal,
+      onLayers: (count) => fetcher.prepare(count),
+    });
     const owner = `pull ${++this.#pulls}`;
     using _held = blobs.hold([
       image.manifest.digest,

@@ -1,4 +1,6 @@
+import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { KeelsonError, Semaphore } from '../../base/index.ts';
 import type { WorkerAnswer, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
@@ -74,6 +76,7 @@ export class UnpackPool implements AsyncDisposable {
   #start(): Worker {
     const worker = new Worker(PROGRAM, {
       name: 'keelson-unpack',
+      workerData: { compileCache: compileCache() },
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP },
     });
     this.#all.add(worker);
@@ -98,6 +101,12 @@ export class UnpackPool implements AsyncDisposable {
     const index = this.#idle.findIndex((idle) => idle.worker === worker);
     if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.timer);
   }
+}
+
+/** The directory that the compile cache was enabled with; Node answers one of its own within. */
+function compileCache(): string | undefined {
+  const directory = getCompileCacheDir();
+  return directory === undefined ? undefined : dirname(directory);
 }
 
 function ask<Kind extends WorkerTaskKind>(

@@ -10,6 +10,7 @@ import { type ContainerPaths, containerPaths } from './container-paths.ts';
 import { mountRootfs, removeRootfs } from './container-rootfs.ts';
 import { containerSpec, stopSignalFor } from './container-spec.ts';
 import { resolveUser } from './container-user.ts';
+import { deleteByRuntime } from './delete-by-runtime.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, containerName, now, type SandboxRecord } from './records.ts';
 
@@ -47,7 +48,6 @@ async function create(
   const intent = intentOf(pods, { sandbox, config, image });
   const { id } = intent;
   const paths = containerPaths(pods, id);
-  const runtime = pods.runtimes.get(intent.handler);
   using _held = await pods.locks.acquire(id, signal);
   await using steps = new Steps('create-container', pods.logger.child({ containerId: id }));
   await steps.run(
@@ -70,7 +70,7 @@ async function create(
     () => monitor(pods, record, paths, signal),
     async (undoSignal) => {
       await killMonitor(paths.bundle);
-      await runtime.delete(id, undoSignal);
+      await deleteByRuntime(pods, record, undoSignal);
     },
   );
   await steps.run('record creation', () => {

@@ -27,16 +27,18 @@ export async function deleteByRuntime(
   { id, handler, cgroupsPath }: Deletable,
   signal: AbortSignal,
 ): Promise<void> {
+  const { cgroups } = pods.host;
+  const cgroup = cgroupDirectoryOf(cgroupsPath);
+  const directories = cgroupDirectories(cgroups, cgroup);
   const runtime = pods.runtimes.find(handler);
   if (runtime !== undefined) {
     await runtime.delete(id, signal);
+    // A runtime that could not write down what it made, on a full disk, does not know of it.
+    removeCgroupDirectories(directories);
     return;
   }
   pods.logger.warn({ id, handler }, 'a runtime handler is not configured any more: going without');
-  const { cgroups } = pods.host;
-  const cgroup = cgroupDirectoryOf(cgroupsPath);
   await killCgroup(cgroups, cgroup);
-  const directories = cgroupDirectories(cgroups, cgroup);
   for (let look = 0; look < LOOKS && directories.some((path) => existsSync(path)); look++) {
     removeCgroupDirectories(directories);
     await sleep(PAUSE, signal);

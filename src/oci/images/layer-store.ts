@@ -41,6 +41,7 @@ export class LayerStore {
   readonly #byDiff = new Map<string, LayerRecord>();
   readonly #byChain = new Map<string, LayerRecord>();
   readonly #holds = new Map<string, Set<string>>();
+  readonly #deleting = new Set<Promise<void>>();
 
   private constructor(layout: Layout, pool: UnpackPool, logger: Logger) {
     this.#layout = layout;
@@ -152,10 +153,19 @@ export class LayerStore {
       this.#byChain.delete(chainId);
   }
 
+  /** Resolves when nothing is being deleted. */
+  async deleted(): Promise<void> {
+    await Promise.all(this.#deleting);
+  }
+
   #delete(path: string): void {
-    this.#pool.perform('remove', { path }).catch((error: unknown) => {
-      this.#logger.warn({ path, error }, 'cannot delete; the next start tries again');
-    });
+    const deleting = this.#pool
+      .perform('remove', { path })
+      .catch((error: unknown) => {
+        this.#logger.warn({ path, error }, 'cannot delete; the next start tries again');
+      })
+      .then(() => void this.#deleting.delete(deleting));
+    this.#deleting.add(deleting);
   }
 }
 

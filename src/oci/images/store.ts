@@ -1,6 +1,6 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KeelsonError, type Logger, messageOf, Semaphore } from '../../base/index.ts';
+import { abandonOn, KeelsonError, type Logger, messageOf, Semaphore } from '../../base/index.ts';
 import {
   type Credentials,
   type EndpointExplanation,
@@ -49,6 +49,8 @@ export interface ImageStoreOptions {
 
 const DEFAULT_LIMITS: LayerLimits = { bytes: 64 * 1024 ** 3, entries: 4_000_000 };
 const DAY = 24 * 60 * 60 * 1000;
+/** Milliseconds that closing the store waits for deletions. */
+const DELETION_PATIENCE = 2000;
 
 /** Parts of the store, made in the order in which they need each other. */
 interface Parts {
@@ -87,9 +89,7 @@ export class ImageStore implements AsyncDisposable {
    */
   static async open(options: ImageStoreOptions): Promise<ImageStore> {
     const { logger } = options;
-    const layout = new Layout(options.root);
-    for (const directory of layout.directories)
-      await mkdir(directory, { recursive: true, mode: 0o711 });
+    const layout = await makeDirectories(options.root);
     const pool = new UnpackPool(options.unpackers === undefined ? {} : { size: options.unpackers });
     for (const name of await readdir(layout.spool))
       await rm(join(layout.spool, name), { force: true });
@@ -270,9 +270,9 @@ export class ImageStore implements AsyncDisposable {
 
   /** The space that images take, as accounted when they were written. */
   usage(): { mountpoint: string; usedBytes: number; inodesUsed: number } {
-    const { layers, blobs } = this.#parts;
+    const { layout, layers, blobs } = this.#parts;
     return {
-      mountpoint: this.#options.root,
+      mountpoint: layout.root,
       usedBytes: layers.space.bytes + blobs.space.bytes,
       inodesUsed: layers.space.inodes + blobs.space.inodes,
     };
@@ -280,12 +280,14 @@ export class ImageStore implements AsyncDisposable {
 
   /** Ends pulls and waits until they have landed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { puller, pool, client } = this.#parts;
+    const { puller, layers, pool, client } = this.#parts;
     this.#closing.abort(
       new KeelsonError('CANCELLED', 'Cannot pull', { reason: 'the daemon stops' }),
     );
     await puller.landed();
     using _ = await this.#collecting.acquire();
+    // What is not deleted by then is in the trash, and the next start goes on.
+    await abandonOn(AbortSignal.timeout(DELETION_PATIENCE), layers.deleted()).catch(() => {});
     await pool[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
   }
@@ -307,4 +309,18 @@ export class ImageStore implements AsyncDisposable {
     const { keepBlobs = false } = this.#options;
     return collect({ ...this.#parts, keepBlobs, partialLifetime });
   }
+}
+
+/**
+ * Makes the directories, for root alone: what is in layers may be set-uid, or have been
+ * taken from others for a reason. Answers them with the real path of the root.
+ */
+async function makeDirectories(root: string): Promise<Layout> {
+  await mkdir(root, { recursive: true, mode: 0o711 });
+  const layout = new Layout(await realpath(root));
+  for (const directory of layout.directories) {
+    await mkdir(directory, { recursive: true });
+    await chmod(directory, 0o700);
+  }
+  return layout;
 }

@@ -51,9 +51,16 @@ export async function unpackStack(archives: readonly Buffer[], root: string): Pr
   for (const [index, archive] of archives.entries()) {
     const directory = join(root, `layer${index}`);
     const unpacked = await unpackArchive(archive, directory);
-    const { implied, foreignLinks, whiteouts } = unpacked;
+    const { implied, impliedAnew, foreignLinks, whiteouts } = unpacked;
     const below = directories.toReversed();
-    const settled = settleLayer({ directory, implied, foreignLinks, whiteouts, below });
+    const settled = settleLayer({
+      directory,
+      implied,
+      impliedAnew,
+      foreignLinks,
+      whiteouts,
+      below,
+    });
     if (unpacked.opaqueRoot || settled.opaqueRoot) directories.length = 0;
     directories.push(directory);
   }

@@ -258,6 +258,7 @@ export class LayerFetcher {
     const { added, opaqueRoot } = await pool.perform('settle', {
       directory: layout.layer(id),
       implied: layer.implied,
+      impliedAnew: layer.impliedAnew,
       foreignLinks: layer.foreignLinks,
       whiteouts: layer.whiteouts,
       below: visible(below).map((record) => layout.layer(record.id)),

@@ -16,6 +16,8 @@ export interface WrittenLayer {
   opaqueRoot: boolean;
   /** Directories without an entry themselves that lower layers may have too, outermost first. */
   implied: ByteString[];
+  /** The same, where what lower layers have is hidden. */
+  impliedAnew: ByteString[];
   /** Hard links to files that only lower layers can have. */
   foreignLinks: { path: ByteString; target: ByteString }[];
   /** Whiteouts that may or may not have something to hide. */
@@ -100,6 +102,7 @@ export class LayerFiles {
       },
       opaqueRoot: opaque,
       implied: [],
+      impliedAnew: [],
       foreignLinks: [],
       whiteouts: [],
     };
@@ -110,8 +113,10 @@ export class LayerFiles {
   #finishDirectory({ node, relative, hidden }: Finishing, written: WrittenLayer): void {
     const path = systemPath(this.#root, relative);
     const { attributes } = node;
-    const showsBelow = relative !== '' && !hidden && !node.replaces;
-    if (attributes === undefined && showsBelow) written.implied.push(relative);
+    if (attributes === undefined && relative !== '') {
+      const anew = hidden || node.replaces;
+      (anew ? written.impliedAnew : written.implied).push(relative);
+    }
     const hides = hidden || node.opaque;
     for (const [name, child] of node.children) {
       const below = relative === '' ? name : `${relative}/${name}`;

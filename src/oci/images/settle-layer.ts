@@ -24,6 +24,7 @@ import { badEntry } from './unpack-errors.ts';
 export interface SettleJob {
   directory: string;
   implied: ByteString[];
+  impliedAnew: ByteString[];
   foreignLinks: { path: ByteString; target: ByteString }[];
   whiteouts: ByteString[];
   /** Directories of the layers below, topmost first. */
@@ -65,8 +66,8 @@ class Settling {
   readonly #layer: string;
   readonly #below: MergedView;
   readonly #all: MergedView;
-  /** Directories without an entry of their own, as they are now. */
-  readonly #implied: Set<ByteString>;
+  /** Directories without an entry of their own, and whether they look as below. */
+  readonly #implied = new Map<ByteString, boolean>();
   readonly added: Space = { bytes: 0, inodes: 0 };
   opaqueRoot = false;
   readonly #moves: { from: ByteString; to: ByteString }[] = [];
@@ -76,7 +77,8 @@ class Settling {
     this.#layer = job.directory;
     this.#below = new MergedView(job.below);
     this.#all = new MergedView([job.directory, ...job.below]);
-    this.#implied = new Set(job.implied);
+    for (const path of job.implied) this.#implied.set(path, true);
+    for (const path of job.impliedAnew) this.#implied.set(path, false);
   }
 
   moveThroughLinks(): void {
@@ -124,7 +126,8 @@ class Settling {
   }
 
   copyAttributes(): void {
-    for (const path of this.#implied) {
+    for (const [path, asBelow] of this.#implied) {
+      if (!asBelow) continue;
       const shown = this.#lstat(path)?.isDirectory() ? this.#showsThrough(path) : undefined;
       if (shown?.stat.isDirectory()) {
         const from = systemPath(shown.layer, shown.path);
@@ -162,12 +165,17 @@ class Settling {
       ),
     );
     this.#renameImplied(from, apart);
-    this.#makeDirectories(to);
-    this.#merge(apart, to);
     this.#moves.push({ from, to });
+    const blocked = this.#makeDirectories(to);
+    if (blocked === undefined) this.#merge(apart, to);
+    else if (this.#holdsFiles(apart))
+      throw badEntry(from, `${quoteBytes(blocked)} is not a directory`);
+    // Deletions in what another entry has replaced anyway.
+    else this.#remove(apart);
   }
 
-  #makeDirectories(path: ByteString): void {
+  /** Answers what stands in the way, if something does. */
+  #makeDirectories(path: ByteString): ByteString | undefined {
     const components = path.split('/').filter(Boolean);
     for (const depth of components.keys()) {
       const directory = components.slice(0, depth + 1).join('/');
@@ -175,17 +183,39 @@ class Settling {
       const there = this.#lstat(directory);
       if (there?.isDirectory()) continue;
       const deleted = there !== undefined && isWhiteout(there);
-      if (there !== undefined && !deleted) {
-        throw badEntry(path, `${quoteBytes(directory)} is not a directory`);
-      }
+      if (there !== undefined && !deleted) return directory;
       this.#keepingTime(directory, () => {
         if (deleted) unlinkSync(target);
         mkdirSync(target, 0o755);
         if (deleted) setOpaque(target);
       });
       this.added.inodes += deleted ? 0 : 1;
-      if (!deleted) this.#implied.add(directory);
+      this.#implied.set(directory, !deleted);
     }
+    return undefined;
+  }
+
+  /** Whether there is anything but deletions in a directory. */
+  #holdsFiles(directory: ByteString): boolean {
+    return this.#namesIn(directory).some((name) => {
+      const path = below(directory, name);
+      const stat = this.#lstat(path);
+      if (stat === undefined || isWhiteout(stat)) return false;
+      return !stat.isDirectory() || !this.#implied.has(path) || this.#holdsFiles(path);
+    });
+  }
+
+  #namesIn(directory: ByteString): ByteString[] {
+    const names = readdirSync(systemPath(this.#layer, directory), { encoding: 'buffer' });
+    return names.map((bytes) => bytes.toString('latin1'));
+  }
+
+  #remove(directory: ByteString): void {
+    this.#keepingTime(directory, () =>
+      rmSync(systemPath(this.#layer, directory), { recursive: true }),
+    );
+    this.#forgetImplied(directory);
+    this.added.inodes--;
   }
 
   /** Makes two directories of this layer one. Of two files of the same name the moved one stays. */
@@ -200,10 +230,7 @@ class Settling {
     if (stated && this.#implied.delete(to)) {
       copyAttributes(source, lstatSync(source, { bigint: true }), target);
     }
-    const names = readdirSync(source, { encoding: 'buffer' });
-    for (const name of names.map((bytes) => bytes.toString('latin1'))) {
-      this.#mergeOne(below(from, name), below(to, name));
-    }
+    for (const name of this.#namesIn(from)) this.#mergeOne(below(from, name), below(to, name));
     this.#keepingTime(from, () => rmdirSync(source));
     this.added.inodes--;
   }
@@ -215,7 +242,7 @@ class Settling {
     if (there !== undefined && isWhiteout(moved)) {
       // A deletion concerns what is below; a directory of this layer hides that.
       if (there.isDirectory()) setOpaque(target);
-      this.#implied.delete(to);
+      if (this.#implied.has(to)) this.#implied.set(to, false);
       unlinkSync(source);
       return;
     }
@@ -233,16 +260,16 @@ class Settling {
   }
 
   #forgetImplied(gone: ByteString): void {
-    for (const path of [...this.#implied]) {
+    for (const path of [...this.#implied.keys()]) {
       if (path === gone || path.startsWith(`${gone}/`)) this.#implied.delete(path);
     }
   }
 
   #renameImplied(from: ByteString, to: ByteString): void {
-    for (const path of [...this.#implied]) {
+    for (const [path, asBelow] of [...this.#implied]) {
       if (path !== from && !path.startsWith(`${from}/`)) continue;
       this.#implied.delete(path);
-      this.#implied.add(to + path.slice(from.length));
+      this.#implied.set(to + path.slice(from.length), asBelow);
     }
   }
 

@@ -1,0 +1,33 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { tar } from '../fixtures/tar.ts';
+import { CORPUS } from './corpus.ts';
+import { describeTree, unpackStack, withOverlay } from './layer-fixture.ts';
+
+let root: string;
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'keelson-corpus-'));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+test.each(CORPUS)('$name', async ({ layers, expected }) => {
+  const work = unpackStack(
+    layers.map((entries) => tar(entries)),
+    root,
+  );
+  if (expected['error'] instanceof RegExp) {
+    await expect(work).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringMatching(expected['error']),
+    });
+  } else {
+    expect(await withOverlay(await work, root, describeTree)).toEqual(expected);
+  }
+  const beside = readdirSync(root).filter(
+    (name) => !/^(layer\d(\.blob)?|merged|empty)$/.test(name),
+  );
+  expect(beside).toEqual([]);
+});

@@ -63,7 +63,9 @@ export class RegistryClient implements AsyncDisposable {
   async open(reference: Reference, credentials: Credentials | undefined): Promise<Repository> {
     return new Repository({
       reference,
-      endpoints: await findEndpoints(reference, this.#options),
+      endpoints: await findEndpoints(reference, this.#options, (text) =>
+        this.#logger.warn({ domain: reference.domain }, text),
+      ),
       credentials,
       authFiles: this.#options.authFiles ?? [],
       connections: this.#connections,

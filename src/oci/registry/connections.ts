@@ -13,8 +13,8 @@ export interface ConnectionOptions {
 }
 
 /**
- * Keeps connections to registries, one pool for each host and TLS setting. Settings that
- * changed make a new pool; the old one closes when its connections have been idle.
+ * Keeps connections to registries, one pool for each TLS setting. Settings that changed
+ * make a new pool; the connections of the old one close when they have been idle.
  */
 export class Connections implements AsyncDisposable {
   readonly #options: ConnectionOptions;
@@ -24,14 +24,20 @@ export class Connections implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** The pool for a URL that an endpoint has or redirects to. Client certificates are for its own host only. */
+  /**
+   * The pool for a URL that an endpoint has or redirects to; one serves any number of
+   * hosts. Client certificates are for the endpoint's own host only.
+   */
   for(endpoint: Endpoint, url: URL): Dispatcher {
     const own = url.origin === new URL(endpoint.url).origin;
-    const tls = own ? endpoint.tls : { ...endpoint.tls, clients: [] };
-    const key = JSON.stringify([url.origin, tls, endpoint.connectTimeout]);
-    const known = this.#pools.get(key);
-    if (known !== undefined) return known;
-    const pool = this.#open(tls, endpoint.connectTimeout, url);
+    const settings: PoolSettings = {
+      tls: own ? endpoint.tls : { ...endpoint.tls, clients: [] },
+      secure: url.protocol === 'https:',
+      proxied: usesProxy() && !isLoopback(url.hostname),
+      connectTimeout: endpoint.connectTimeout,
+    };
+    const key = JSON.stringify(settings);
+    const pool = this.#pools.get(key) ?? this.#open(settings);
     this.#pools.set(key, pool);
     return pool;
   }
@@ -42,11 +48,11 @@ export class Connections implements AsyncDisposable {
     await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
-  #open(tls: TlsSettings, connectTimeout: number, url: URL): Dispatcher {
+  #open({ tls, secure, proxied, connectTimeout }: PoolSettings): Dispatcher {
     const { perHost, stallTimeout } = this.#options;
     const connect = {
       timeout: connectTimeout,
-      ...(url.protocol === 'https:' ? { secureContext: secureContext(tls) } : {}),
+      ...(secure ? { secureContext: secureContext(tls) } : {}),
       ...(tls.skipVerify ? { rejectUnauthorized: false } : {}),
     };
     const common = {
@@ -58,9 +64,16 @@ export class Connections implements AsyncDisposable {
       allowH2: false,
       connect,
     };
-    const proxied = usesProxy() && !isLoopback(url.hostname);
     return proxied ? new EnvHttpProxyAgent({ ...common, requestTls: connect }) : new Agent(common);
   }
+}
+
+/** What connections have in common that one pool can keep. */
+interface PoolSettings {
+  tls: TlsSettings;
+  secure: boolean;
+  proxied: boolean;
+  connectTimeout: number;
 }
 
 /**

@@ -21,6 +21,9 @@ export interface EndpointSources {
   registriesConf?: string | undefined;
 }
 
+/** Settings that are read and not honoured are told here. */
+export type OnWarning = (text: string) => void;
+
 /**
  * Where a reference may be asked for, in order. What `certs.d` says of the registry holds;
  * where it says nothing, the rule of `registries.conf`; where that has none, the registry
@@ -29,6 +32,7 @@ export interface EndpointSources {
 export async function findEndpoints(
   reference: Reference,
   sources: EndpointSources,
+  onWarning: OnWarning = () => {},
 ): Promise<Endpoint[]> {
   const { domain, path } = reference;
   const conf =
@@ -40,7 +44,7 @@ export async function findEndpoints(
   const byDirectory =
     sources.certsDir === undefined
       ? undefined
-      : await endpointsFromCertsDir(sources.certsDir, domain, path);
+      : await endpointsFromCertsDir(sources.certsDir, domain, path, onWarning);
   return byDirectory ?? byRule ?? [defaultEndpoint(reference)];
 }
 

@@ -30,6 +30,7 @@ const fileSchema = hostSchema.extend({
 });
 
 type HostTable = z.output<typeof hostSchema>;
+type HostsFile = z.output<typeof fileSchema>;
 
 const ALL_CAPABILITIES = ['pull', 'resolve', 'push'];
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
@@ -43,12 +44,18 @@ export async function endpointsFromCertsDir(
   directory: string,
   domain: string,
   repository: string,
+  onWarning: (text: string) => void,
 ): Promise<Endpoint[] | undefined> {
   for (const name of directoryNames(domain)) {
     const path = join(directory, name);
     const file = join(path, 'hosts.toml');
     const text = await readTextIfExists(file);
-    if (text !== undefined) return endpointsFromFile(file, text, domain, repository);
+    if (text !== undefined) {
+      const parsed = parseFile(file, text);
+      for (const key of unknownKeys(parsed))
+        onWarning(`"${file}": "${key}" is not known and has no effect`);
+      return endpointsFromFile(file, parsed, domain, repository);
+    }
     const tls = await dockerCertificates(path);
     if (tls !== undefined) {
       const url = `https://${apiHost(domain)}`;
@@ -66,11 +73,10 @@ function directoryNames(domain: string): string[] {
 
 async function endpointsFromFile(
   file: string,
-  text: string,
+  { server, host = {}, ...serverTable }: HostsFile,
   domain: string,
   repository: string,
 ): Promise<Endpoint[]> {
-  const { server, host = {}, ...serverTable } = parseFile(file, text);
   const endpoints: Endpoint[] = [];
   for (const [url, table] of Object.entries(host)) {
     endpoints.push(await endpoint({ url, table, file, domain, repository }));
@@ -80,7 +86,19 @@ async function endpointsFromFile(
   return endpoints;
 }
 
-function parseFile(file: string, text: string): z.output<typeof fileSchema> {
+/** Keys of other tools, or of later versions. They must not stop a pull, nor be taken for honoured. */
+function unknownKeys({ host = {}, ...top }: HostsFile): string[] {
+  return [
+    ...Object.keys(top).filter((key) => !(key in fileSchema.shape)),
+    ...Object.entries(host).flatMap(([url, table]) =>
+      Object.keys(table)
+        .filter((key) => !(key in hostSchema.shape))
+        .map((key) => `host.${url}.${key}`),
+    ),
+  ];
+}
+
+function parseFile(file: string, text: string): HostsFile {
   try {
     return fileSchema.parse(parse(text));
   } catch (cause) {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { errors } from 'undici';
-import { type ErrorCode, errnoOf, KeelsonError, messageOf, sleep } from '../../base/index.ts';
+import { type ErrorCode, errnoOf, KeelsonError, messageOf, sleep, span } from '../../base/index.ts';
 import type { Connections } from './connections.ts';
 import type { Endpoint } from './endpoint.ts';
 
@@ -63,14 +63,18 @@ async function exchange(
   const { endpoint, method, signal, body } = request;
   const own = url.origin === request.url.origin;
   try {
-    const response = await connections.for(endpoint, url).request({
-      origin: url.origin,
-      path: url.pathname + url.search,
-      method,
-      headers: { 'user-agent': 'keelson', ...(own ? request.headers : foreignHeaders(request)) },
-      signal,
-      ...(body === undefined ? {} : { body }),
-    });
+    // Without the query, which may hold a signature.
+    const attributes = { host: url.host, path: url.pathname };
+    const response = await span(`registry.${method}`, attributes, () =>
+      connections.for(endpoint, url).request({
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method,
+        headers: { 'user-agent': 'keelson', ...(own ? request.headers : foreignHeaders(request)) },
+        signal,
+        ...(body === undefined ? {} : { body }),
+      }),
+    );
     return { status: response.statusCode, headers: response.headers, body: response.body, url };
   } catch (error) {
     signal.throwIfAborted();

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
@@ -25,6 +25,7 @@ beforeAll(async () => {
   await useNetwork(NETWORK);
 });
 afterEach(async () => {
+  await killChild();
   await plugins.addRecorder('first');
   await plugins.addRecorder('second');
   await daemon.removePods();
@@ -33,6 +34,15 @@ afterAll(async () => {
   await daemon?.[Symbol.asyncDispose]();
   await plugins?.[Symbol.asyncDispose]();
 });
+
+/** What a plugin starts and leaves behind is the plugin's own: Keelson does not end it. */
+async function killChild(): Promise<void> {
+  const file = join(plugins.bin, 'child');
+  const pid = await readFile(file, 'utf8').catch(() => undefined);
+  if (pid === undefined) return;
+  process.kill(Number(pid), 'SIGKILL');
+  await rm(file);
+}
 
 /** Waits until the daemon has seen it. */
 async function useNetwork(list: object | string): Promise<void> {
@@ -75,7 +85,7 @@ test.each<[string, string | undefined, RegExp]>([
   ['hangs', 'sleep 1000', /^DEADLINE_EXCEEDED: .*CNI plugin "second" hangs in ADD/],
   [
     'leaves a child behind that holds its output',
-    `sleep 1000 & echo '${RESULT}'; exit 1`,
+    `sleep 1000 & echo $! > "$(dirname "$0")/child"; echo '${RESULT}'; exit 1`,
     /exit code 1/,
   ],
 ])('a plugin that %s', async (_, script, expected) => {

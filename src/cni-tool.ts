@@ -37,12 +37,15 @@ export function cniTool(settings: CniSettings): CniTool {
       return formatResult(await addOrUndo(runtime, list, attachment, signal), list.cniVersion);
     },
     async del(name, place, signal) {
-      const attachment = attachmentOf(place);
+      const list = await find(name);
+      const attachment = await asAdded(runtime, list, attachmentOf(place));
       const netns = await liveNamespace(attachment.netns);
-      await runtime.delNetworkList(await find(name), { ...attachment, netns }, signal);
+      await runtime.delNetworkList(list, { ...attachment, netns }, signal);
     },
     async check(name, place, signal) {
-      await runtime.checkNetworkList(await find(name), attachmentOf(place), signal);
+      const list = await find(name);
+      const attachment = await asAdded(runtime, list, attachmentOf(place));
+      await runtime.checkNetworkList(list, attachment, signal);
     },
     async gc(name, signal) {
       const list = await find(name);
@@ -68,6 +71,25 @@ export function cniTool(settings: CniSettings): CniTool {
 
 function attachmentOf({ netns, ...rest }: CniPlace): Attachment {
   return { ...rest, netns: netns === '' ? '' : resolve(netns) };
+}
+
+/**
+ * What is not said anew is as "add" was told. A plugin that does not hear of the
+ * capability it served, such as `portMappings`, would take it that there is nothing to undo.
+ */
+async function asAdded(
+  runtime: CniRuntime,
+  list: NetworkList,
+  attachment: Attachment,
+): Promise<Attachment> {
+  const cached = await runtime.cache.read(list.name, attachment, list.cniVersion);
+  if (cached === undefined) return attachment;
+  const saysCapabilities = Object.keys(attachment.capabilityArgs).length > 0;
+  return {
+    ...attachment,
+    args: attachment.args.length > 0 ? attachment.args : cached.args,
+    capabilityArgs: saysCapabilities ? attachment.capabilityArgs : cached.capabilityArgs,
+  };
 }
 
 /** An attachment is known by container and interface: there may be one, whatever the network. */

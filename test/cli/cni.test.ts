@@ -61,6 +61,16 @@ describe('add, check and del', () => {
     expect(leftovers(bench)).toEqual([]);
   });
 
+  it('remember what add was told', async () => {
+    const netns = bench.namespace();
+    const ports = '{"portMappings":[{"hostPort":8081,"containerPort":80,"protocol":"tcp"}]}';
+    expect(await cni('add', 'stress', netns, '--cap-args', ports)).toMatchObject({ code: 0 });
+    expect(await cni('check', 'stress', netns)).toMatchObject({ code: 0 });
+    expect(await cni('del', 'stress', netns)).toMatchObject({ code: 0 });
+    expect(leftovers(bench)).toEqual([]);
+    expect(inside(undefined, 'nft', 'list', 'ruleset')).not.toContain('8081');
+  });
+
   it('take flags over variables', async () => {
     const netns = bench.namespace();
     env = { ...env, CNI_IFNAME: 'wrong', CNI_ARGS: 'bogus', CAP_ARGS: 'bogus' };

@@ -240,6 +240,34 @@ describe('life', () => {
     expect(inside(undefined, 'nft', 'list', 'ruleset')).not.toContain(`10.${number}.0.2`);
   });
 
+  test('disableContainerInterface leaves the interface down, and the port in place', async () => {
+    number++;
+    const one = config({ ipam: {}, disableContainerInterface: true });
+    const options = { containerId: newContainerId(), netns: bench.namespace() };
+    const result = await ours.add(one, options);
+    const [link] = JSON.parse(inside(options.netns, 'ip', '-json', 'link', 'show', 'eth0'));
+    expect(link.flags).not.toContain('UP');
+    expect(result['ips'] ?? []).toEqual([]);
+    const [port] = JSON.parse(
+      inside(undefined, 'ip', '-json', 'link', 'show', result['interfaces'][1].name),
+    );
+    expect(port.master).toBe(`br${number}`);
+    await ours.del(one, options);
+    expect(inside(undefined, 'ip', 'link')).not.toContain('veth');
+  });
+
+  test('enabledad has the kernel look for duplicates of IPv6 addresses', async () => {
+    number++;
+    const options = { containerId: newContainerId(), netns: bench.namespace() };
+    const detection = async (more: object) => {
+      await ours.add(config(more), options);
+      const value = inside(options.netns, 'sysctl', '-n', 'net.ipv6.conf.eth0.accept_dad').trim();
+      await ours.del(config(more), options);
+      return value;
+    };
+    expect([await detection({}), await detection({ enabledad: true })]).toEqual(['0', '1']);
+  });
+
   test('a failed ADD gives the addresses back', async () => {
     number++;
     const one = config(

@@ -268,6 +268,15 @@ describe('firewall', () => {
     }
   });
 
+  test('same-bridge: makes and leaves the rules of the reference', async () => {
+    const config = { type: 'firewall', backend: 'iptables', ingressPolicy: 'same-bridge' };
+    const [theirs, mine] = await twins();
+    for (const target of [theirs, mine]) await runOn(target, 'ADD', config);
+    expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
+    for (const target of [theirs, mine]) await runOn(target, 'DEL', config);
+    expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
+  });
+
   test.each([
     ['unknown ingress policy', { ingressPolicy: 'x' }],
     ['backend must be', { backend: 'ufw' }],

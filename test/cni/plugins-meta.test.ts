@@ -268,6 +268,19 @@ describe('firewall', () => {
     }
   });
 
+  test('isolated: not even the containers of its own bridge reach it', async () => {
+    const config = { type: 'firewall', ingressPolicy: 'isolated' };
+    const mine = await pod(undefined);
+    await runOn(mine, 'ADD', config);
+    const rules = filterRules(undefined).filter((rule) => rule.endsWith('-j DROP'));
+    expect(rules.filter((rule) => rule.includes('-i br1 -o br1'))).toHaveLength(2);
+    expect(rules.filter((rule) => rule.startsWith('-A CNI-ISOLATION-STAGE-2 -o br1'))).toHaveLength(
+      2,
+    );
+    await ours.check(config, mine);
+    await runOn(mine, 'DEL', config);
+  });
+
   test('same-bridge: makes and leaves the rules of the reference', async () => {
     const config = { type: 'firewall', backend: 'iptables', ingressPolicy: 'same-bridge' };
     const [theirs, mine] = await twins();

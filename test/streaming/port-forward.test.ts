@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { SILENT } from '../../src/base/index.ts';
 import {
@@ -242,4 +242,46 @@ test('WebSocket channels need ports', async () => {
   const socket = new WebSocket(url.replace('http', 'ws'), 'v4.channel.k8s.io');
   const [error] = await once(socket, 'error');
   expect(String(error)).toContain('403');
+});
+
+describe('closing the server', () => {
+  const openServer = () =>
+    StreamingServer.open({
+      address: '127.0.0.1',
+      port: 0,
+      backend,
+      logger: SILENT,
+      limits: { drain: 50, linger: 1000 },
+    });
+
+  test('is told on the error streams of the connections under way', async () => {
+    await using closing = await openServer();
+    const url = closing.portForwardUrl({ sandboxId: 's', ports: [] });
+    const client = await SpdyClient.connect(url, ['portforward.k8s.io']);
+    const pairs = [await pair(client, '1'), await pair(client, '2')];
+    const closed = closing[Symbol.asyncDispose]();
+    await client.untilClosed();
+    await closed;
+    for (const { error } of pairs) {
+      expect(error.text).toContain('the container runtime is shutting down');
+      expect(error.ended).toBe(true);
+    }
+    expect(client.goaway?.status).toBe(0);
+  });
+
+  test('is told on the error channels of a WebSocket', async () => {
+    await using closing = await openServer();
+    const url = closing.portForwardUrl({ sandboxId: 's', ports: [port] });
+    const socket = new WebSocket(url.replace('http', 'ws'), 'v4.channel.k8s.io');
+    let errors = '';
+    socket.on('message', (data: Buffer) => {
+      if (data[0] === 1) errors += data.toString('latin1', 1);
+    });
+    const closed = once(socket, 'close');
+    await once(socket, 'open');
+    const disposed = closing[Symbol.asyncDispose]();
+    await closed;
+    await disposed;
+    expect(errors.slice(2)).toContain('the container runtime is shutting down');
+  });
 });

@@ -1,10 +1,14 @@
 import type { Duplex } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { abandonOn, KeelsonError, type Logger, messageOf } from '../../base/index.ts';
 import type { PortForwardRequest } from '../backend.ts';
 import type { IdleTimer } from '../idle-timer.ts';
 import type { StreamingLimits } from '../limits.ts';
 import type { Headers } from '../spdy/header-block.ts';
 import { SpdySession, type SpdyStream } from '../spdy/session.ts';
+
+/** Milliseconds for telling a client why its connections end. */
+const GOODBYE_TIME = 1000;
 
 /** Connects a stream with a port of the sandbox (`StreamingBackend.portForward`). */
 export type ForwardPort = (port: number, stream: Duplex, signal: AbortSignal) => Promise<void>;
@@ -41,6 +45,7 @@ export async function serveSpdyPortForward(options: SpdyPortForwardOptions): Pro
     onReset: (stream) => forwarder.leave(stream),
   });
   await abandonOn(options.control.signal, session.closed).catch(() => {});
+  await forwarder.saidGoodbye();
   await session.close();
   await forwarder.finished();
 }
@@ -48,15 +53,20 @@ export async function serveSpdyPortForward(options: SpdyPortForwardOptions): Pro
 class PairForwarder {
   readonly #options: SpdyPortForwardOptions;
   readonly #pairs = new Map<string, Pair>();
-  /** By data stream: the connections under way, and how each is ended. */
-  readonly #connections = new Map<SpdyStream, AbortController>();
+  /** By data stream: the connections under way, how each is ended, and where that is told. */
+  readonly #connections = new Map<SpdyStream, { end: AbortController; error: SpdyStream }>();
+  readonly #goodbyes: Promise<void>[] = [];
   readonly #running = new Set<Promise<void>>();
 
   constructor(options: SpdyPortForwardOptions) {
     this.#options = options;
     const { signal } = options.control;
     const onAbort = () => {
-      for (const connection of this.#connections.values()) connection.abort(signal.reason);
+      for (const { end, error } of this.#connections.values()) {
+        // First: once it has ended, the connection's own error stream is closed.
+        this.#goodbyes.push(tell(error, signal.reason));
+        end.abort(signal.reason);
+      }
     };
     signal.addEventListener('abort', onAbort, { once: true });
   }
@@ -87,7 +97,13 @@ class PairForwarder {
   /** The client has reset a stream. */
   leave(stream: SpdyStream): void {
     const reason = new KeelsonError('CANCELLED', 'The client closed the connection');
-    this.#connections.get(stream)?.abort(reason);
+    this.#connections.get(stream)?.end.abort(reason);
+  }
+
+  /** Settles when a client that is still there knows why its connections ended, or does not listen. */
+  async saidGoodbye(): Promise<void> {
+    const patience = AbortSignal.timeout(GOODBYE_TIME);
+    await abandonOn(patience, Promise.all(this.#goodbyes)).catch(() => {});
   }
 
   async finished(): Promise<void> {
@@ -114,7 +130,7 @@ class PairForwarder {
     // Nothing comes on the error stream, but its end must be seen.
     error.resume();
     const connection = new AbortController();
-    this.#connections.set(data, connection);
+    this.#connections.set(data, { end: connection, error });
     if (control.signal.aborted) connection.abort(control.signal.reason);
     try {
       await forward(port, data, connection.signal);
@@ -127,7 +143,7 @@ class PairForwarder {
       // failure then, which some answer by closing all of their connections.
       if (connection.signal.aborted) {
         data.destroy();
-        error.end();
+        if (!error.writableEnded) error.end();
         return;
       }
       logger.debug({ sandboxId: request.sandboxId, port, error: failure }, 'port-forward failed');
@@ -136,6 +152,13 @@ class PairForwarder {
       this.#connections.delete(data);
     }
   }
+}
+
+/** Settles when the reason is sent or the stream is gone. */
+async function tell(error: SpdyStream, reason: unknown): Promise<void> {
+  if (error.destroyed || error.writableEnded) return;
+  error.end(messageOf(reason));
+  await finished(error, { readable: false }).catch(() => {});
 }
 
 /** Old clients send no request id: their data stream follows the error stream at once. */

@@ -50,10 +50,19 @@ export async function serveWebSocketPortForward(
     tellsEnd: closable,
     count: 2 * request.ports.length,
   });
+  const forwarded = request.ports.map((port, i) => ({
+    port,
+    data: channels.channel(2 * i),
+    error: channels.channel(2 * i + 1),
+  }));
+  // Before the forwards end by it themselves, and with them their channels.
+  const onAbort = () => {
+    const reason = messageOf(control.signal.reason);
+    for (const { error } of forwarded) if (!error.writableEnded) error.end(reason);
+  };
+  control.signal.addEventListener('abort', onAbort, { once: true });
   const running = Promise.all(
-    request.ports.map(async (port, i) => {
-      const data = channels.channel(2 * i);
-      const error = channels.channel(2 * i + 1);
+    forwarded.map(async ({ port, data, error }) => {
       error.resume();
       // If neither side can close one direction, the end of the pod's ends the client's.
       if (!closable) data.once('finish', () => data.receiveEnd());
@@ -61,13 +70,14 @@ export async function serveWebSocketPortForward(
       try {
         await options.forward(port, data, control.signal);
       } catch (failure) {
-        error.write(messageOf(failure));
+        if (!error.writableEnded) error.write(messageOf(failure));
       }
       data.end();
       error.end();
     }),
   );
   await abandonOn(control.signal, running).catch(() => {});
+  control.signal.removeEventListener('abort', onAbort);
   await channels.close();
   control.abort();
   await running;

@@ -169,6 +169,9 @@ async function loopDevices(): Promise<string[]> {
   return parts.flat();
 }
 
+/** Whoever calls CNI plugins with the usual cache directory makes it, and it stays. */
+const CNI_LOCK = '/var/lib/cni/keelson.lock';
+
 /** Directories where Keelson, its runtimes and the plugins keep their records. */
 async function files(): Promise<string[]> {
   const directories = [
@@ -185,11 +188,12 @@ async function files(): Promise<string[]> {
   const parts = await Promise.all(
     directories.map(async (directory) => {
       const names = await readdir(directory).catch(() => []);
-      return names.map((name) => `file ${join(directory, name)}`);
+      return names.map((name) => join(directory, name));
     }),
   );
   const temporary = (await readdir(tmpdir())).filter((name) => name.startsWith('keelson'));
-  return [...parts.flat(), ...temporary.map((name) => `file ${join(tmpdir(), name)}`)];
+  const paths = [...parts.flat(), ...temporary.map((name) => join(tmpdir(), name))];
+  return paths.filter((path) => path !== CNI_LOCK).map((path) => `file ${path}`);
 }
 
 /** A process with its parent and command line. */

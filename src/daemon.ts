@@ -102,6 +102,10 @@ function openImages(config: Config, logger: Logger): Promise<ImageStore> {
     root: config.root,
     logger,
     parallelLayers: images.parallelLayers,
+    parallelDownloads: images.parallelDownloads,
+    pinned: images.pinned,
+    limits: { bytes: images.maxLayerSize, entries: images.maxLayerEntries },
+    refuseDevices: images.refuseDevices,
     keepBlobs: images.keepBlobs,
     ...(platform === undefined ? {} : { platform }),
     registry: {

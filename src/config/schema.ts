@@ -136,6 +136,10 @@ const images = z.strictObject({
     z.int().min(1).max(64).default(3),
     'How many layers of one image download at the same time.',
   ),
+  parallel_downloads: described(
+    z.int().min(1).max(256).default(8),
+    'How many layers of all images download at the same time.',
+  ),
   stall_timeout: described(
     duration().prefault('1m'),
     'A download without a byte for so long is given up and tried again.',
@@ -150,6 +154,20 @@ const images = z.strictObject({
     z.boolean().default(false),
     'Keep compressed layers after they are unpacked. Takes space, saves a download when an image is pushed or exported.',
   ),
+  pinned: described(
+    z.array(z.string().min(1)).default([]),
+    'Images that a kubelet is told never to remove: references, in which * and ? match any text and any character.',
+  ),
+  max_layer_size: described(
+    size().prefault('64GiB'),
+    'Most bytes that the files of one layer may have when unpacked.',
+    { format: 'size' },
+  ),
+  max_layer_entries: described(
+    z.int().min(1).default(4_000_000),
+    'Most entries that the archive of one layer may have.',
+  ),
+  refuse_devices: described(z.boolean().default(false), 'Refuse layers with device nodes.'),
   platform: described(
     z
       .string()

@@ -12,7 +12,7 @@ export function badEntry(name: ByteString, reason: string): KeelsonError {
 export function tooLarge(reason: string): KeelsonError {
   return new KeelsonError('RESOURCE_EXHAUSTED', 'Cannot unpack layer', {
     reason,
-    hint: 'the limits are part of the image configuration of the daemon',
+    hint: 'images.max_layer_size and images.max_layer_entries of the configuration set the limits',
   });
 }
 

@@ -138,7 +138,7 @@ function refuseBomb(written: number, limits: LayerLimits): void {
   if (written <= limits.bytes + limits.entries * 2048) return;
   throw new KeelsonError('RESOURCE_EXHAUSTED', 'Cannot unpack layer', {
     reason: `its archive is larger than ${limits.bytes} bytes`,
-    hint: 'the limits are part of the image configuration of the daemon',
+    hint: 'images.max_layer_size and images.max_layer_entries of the configuration set the limits',
   });
 }
 

@@ -50,11 +50,17 @@ async function expectConsistent(ids: Iterable<string>): Promise<void> {
   ).toEqual([]);
   for (const { id } of containers.filter(({ state }) => state === ContainerState.CONTAINER_RUNNING))
     expect(await execIn(daemon, id, 'ip addr show eth0 | grep -c "inet "')).toBe('1');
+  // One that was being stopped may have its network still: the next stop gives it back.
   const ready = items.filter(({ state }) => state === PodSandboxState.SANDBOX_READY);
-  const ports = (await daemon.network!.leftovers()).filter((thing) =>
-    thing.startsWith('interface'),
-  );
-  expect(ports.length).toBe(ready.length);
+  const ports = await portsOfPods();
+  expect(ports.length).toBeGreaterThanOrEqual(ready.length);
+  expect(ports.length).toBeLessThanOrEqual(items.length);
+}
+
+/** The host's ends of the pods' interfaces. */
+async function portsOfPods(): Promise<string[]> {
+  const things = await suite.daemon.network!.leftovers();
+  return things.filter((thing) => thing.startsWith('interface'));
 }
 
 test('while the runtime creates a container: it and its monitor are ended', async () => {
@@ -166,6 +172,7 @@ test('at any time while 30 pods come and go at once', async () => {
     await expectConsistent(ids);
     await daemon.removePods();
     expect(await tracesOf(daemon, ids)).toEqual([]);
+    expect(await portsOfPods()).toEqual([]);
   }
   // Without a crash, with the same names.
   await Promise.all(

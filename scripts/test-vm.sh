@@ -28,7 +28,7 @@ if [ ! -e "$kernel/vmlinuz" ]; then
   (cd "$kernel" && apt-get -o APT::Sandbox::User=root download -qq "$package")
   dpkg -x "$kernel/$package"_*.deb "$kernel/package"
   rm -f "$kernel/$package"_*.deb
-  ln -sf package/boot/vmlinuz-* "$kernel/vmlinuz"
+  ln -sf "$(cd "$kernel" && echo package/boot/vmlinuz-*)" "$kernel/vmlinuz"
 fi
 
 work=$(mktemp -d)

@@ -7,6 +7,7 @@ import type { WrittenLayer } from './layer-files.ts';
 import { type LayerLimits, LayerWriter } from './layer-writer.ts';
 import { SharedProgress } from './shared-progress.ts';
 import { TarReader } from './tar-reader.ts';
+import { tooLarge } from './unpack-errors.ts';
 
 /** A layer to unpack, in a form that can be sent to a worker. */
 export interface UnpackJob {
@@ -136,10 +137,7 @@ function algorithmOf(digest: string): string {
 /** Headers and what follows the end of an archive are bytes too. */
 function refuseBomb(written: number, limits: LayerLimits): void {
   if (written <= limits.bytes + limits.entries * 2048) return;
-  throw new KeelsonError('RESOURCE_EXHAUSTED', 'Cannot unpack layer', {
-    reason: `its archive is larger than ${limits.bytes} bytes`,
-    hint: 'images.max_layer_size and images.max_layer_entries of the configuration set the limits',
-  });
+  throw tooLarge(`its archive is larger than ${limits.bytes} bytes`);
 }
 
 function flush(directory: string): void {

@@ -54,7 +54,8 @@ function open(path: string | undefined, request: ConnectRequest): Socket {
 async function connected(socket: Socket, signal: AbortSignal): Promise<Socket> {
   try {
     await once(socket, 'connect', { signal });
-    return socket;
+    // Whoever is forwarded has decided already what goes into one packet.
+    return socket.setNoDelay();
   } catch (error) {
     socket.on('error', () => {});
     socket.destroy();

@@ -14,6 +14,7 @@ import { Conmon } from '../oci/runtime/index.ts';
 import { parseCapabilityMask } from '../oci/spec/index.ts';
 import { Exits } from './exits.ts';
 import { watchForLostExits } from './lost-exits.ts';
+import { OpenForwards } from './open-forwards.ts';
 import { PodEvents } from './pod-events.ts';
 import type { HostFacts, PodSettings, Pods } from './pods.ts';
 import { recordExit } from './record-exit.ts';
@@ -61,6 +62,7 @@ export async function openPods(options: PodsOptions): Promise<Pods & Disposable>
     locks: new KeyedLock(),
     signalled: new Set(),
     exits,
+    forwards: new OpenForwards(),
     conmon: new Conmon(options.conmonPath),
   };
   await pods.sandboxes.load(unreadableDirectory(state), logger);

@@ -4,6 +4,7 @@ import type { CgroupLayout } from '../linux/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Conmon } from '../oci/runtime/index.ts';
 import type { Exits } from './exits.ts';
+import type { OpenForwards } from './open-forwards.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { RecordStore } from './record-store.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
@@ -24,6 +25,7 @@ export interface Pods {
   /** Containers that got their stop signal: a second one could mean something else to them. */
   readonly signalled: Set<string>;
   readonly exits: Exits;
+  readonly forwards: OpenForwards;
   readonly network: CniEngine;
   readonly images: ImageStore;
   readonly runtimes: Runtimes;

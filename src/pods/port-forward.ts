@@ -5,7 +5,8 @@ import type { Pods } from './pods.ts';
 
 /**
  * Joins a stream with a connection to a port of a pod's loopback interface. The end of one
- * direction is passed on and leaves the other open; settles when both have ended.
+ * direction is passed on and leaves the other open; settles when both have ended. Fails with
+ * FAILED_PRECONDITION when the pod is not ready, or stops.
  */
 export async function forwardPort(
   pods: Pods,
@@ -20,6 +21,12 @@ export async function forwardPort(
       reason: 'it is not ready',
     });
   }
-  const connection = await connectLoopback(sandbox.namespaces.net, port, signal);
-  await splice(stream, connection, signal);
+  using open = pods.forwards.open(sandbox.id);
+  const either = AbortSignal.any([signal, open.signal]);
+  try {
+    const connection = await connectLoopback(sandbox.namespaces.net, port, either);
+    await splice(stream, connection, either);
+  } catch (error) {
+    throw open.signal.aborted ? open.signal.reason : error;
+  }
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Steps } from '../base/index.ts';
+import { KeelsonError, Steps } from '../base/index.ts';
 import { unmountAll } from '../linux/index.ts';
 import type { Pods } from './pods.ts';
 import { isLive } from './record-exit.ts';
@@ -30,6 +30,11 @@ export async function stopSandbox(
   // From here on no container can be started in it.
   const stopped = await steps.run('record stop', () =>
     pods.sandboxes.update(sandbox, { state: { phase: 'stopped', networkReleased: false } }),
+  );
+  const reason = { reason: 'it was stopped' };
+  pods.forwards.end(
+    id,
+    new KeelsonError('FAILED_PRECONDITION', `Cannot go on forwarding to pod "${id}"`, reason),
   );
   await steps.run('stop containers', async () => {
     const running = containersOf(pods, id).filter(isLive);

@@ -1,6 +1,7 @@
+import { readdir } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { codeOf, criSuite, ended, shell, statusOf } from '../cri/suite.ts';
-import { containerConfig, type Pod, runContainer, runPod } from '../harness/index.ts';
+import { containerConfig, type Pod, runContainer, runPod, waitFor } from '../harness/index.ts';
 import { CommandClient } from './command-client.ts';
 
 const suite = criSuite();
@@ -105,6 +106,22 @@ describe.each(['crun', 'runc'])('with %s', (handler) => {
       expect(await typing.exitCode()).toBe(3);
       expect(typing.stdout.endsWith('4999\n5000\n')).toBe(true);
     }
+  });
+
+  test('clients that come and go leave nothing in the daemon', { timeout: 60_000 }, async () => {
+    const id = await run('while :; do echo x; sleep 0.1; done', { stdin: true });
+    const descriptors = async () => (await readdir(`/proc/${suite.daemon.pid}/fd`)).length;
+    const round = async () => {
+      const clients = await Promise.all(
+        [true, true, false, false].map((stdin) => attach(id, { stdin })),
+      );
+      await Promise.all(clients.map((client) => client.shows('x')));
+      await Promise.all(clients.map((client) => client.vanish()));
+    };
+    for (let i = 0; i < 3; i++) await round();
+    const before = await descriptors();
+    for (let i = 0; i < 25; i++) await round();
+    await waitFor('no more descriptors', async () => (await descriptors()) <= before + 2);
   });
 
   test('20 MB of output are complete', { timeout: 60_000 }, async () => {

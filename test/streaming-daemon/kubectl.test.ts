@@ -2,16 +2,20 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { run } from '../../src/linux/index.ts';
-import { criSuite, execIn } from '../cri/suite.ts';
+import { exitOf, killGroup, run, start } from '../../src/linux/index.ts';
+import { criSuite, execIn, shell } from '../cri/suite.ts';
 import { busyboxImage } from '../fixtures/image.ts';
-import { containerConfig, type Pod, runContainer, runPod } from '../harness/index.ts';
+import { containerConfig, type Pod, runContainer, runPod, waitFor } from '../harness/index.ts';
 import { ApiStub } from '../streaming/api-stub.ts';
 import { findKubectls } from '../streaming/kubectl.ts';
 
 const suite = criSuite();
 let pod: Pod;
 let containerId: string;
+/** What `kubectl port-forward` is to forward to. */
+let forwardedPod: Pod;
+/** What `kubectl attach` is to attach to. */
+let attachedId: string;
 let api: ApiStub;
 let home: string;
 
@@ -28,8 +32,9 @@ beforeAll(async () => {
   api = await ApiStub.open({
     execUrl: async ({ command, ...request }) =>
       (await runtime.exec({ ...request, containerId, cmd: [...command] })).url,
-    attachUrl: async (request) => (await runtime.attach({ ...request, containerId })).url,
-    portForwardUrl: async () => (await runtime.portForward({ podSandboxId: pod.id })).url,
+    attachUrl: async (request) =>
+      (await runtime.attach({ ...request, containerId: attachedId })).url,
+    portForwardUrl: async () => (await runtime.portForward({ podSandboxId: forwardedPod.id })).url,
   });
   home = await mkdtemp(join(tmpdir(), 'keelson-kubectl-'));
 });
@@ -45,11 +50,25 @@ describe.each(findKubectls())('%s', (kubectl) => {
       signal: AbortSignal.timeout(60_000),
       ...(input === undefined ? {} : { input }),
     });
-  const shell = (script: string) =>
+  const inShell = (script: string) =>
     run('sh', ['-c', script], {
       env: { HOME: home, PATH: process.env['PATH'] },
       signal: AbortSignal.timeout(60_000),
     });
+
+  /** A kubectl that runs on, and what it has said so far. */
+  function spawned(...args: string[]) {
+    const env = { HOME: home, PATH: process.env['PATH'], TERM: 'xterm' };
+    const child = start(kubectl, [`--server=${api.url}`, ...args], { env, stdio: 'pipe' });
+    const said = { child, stdout: '', stderr: '' };
+    child.stdout!.on('data', (chunk) => {
+      said.stdout += chunk;
+    });
+    child.stderr!.on('data', (chunk) => {
+      said.stderr += chunk;
+    });
+    return said;
+  }
 
   test('exec: output, errors, input, exit code', async () => {
     const script = 'cat; echo err >&2; exit 3';
@@ -75,7 +94,7 @@ describe.each(findKubectls())('%s', (kubectl) => {
 
   test('exec: 100 MB by hash', { timeout: 60_000 }, async () => {
     const remote = `${kubectl} --server=${api.url} exec web --`;
-    const { stdout } = await shell(
+    const { stdout } = await inShell(
       `${remote} sh -c 'head -c 100000000 /dev/zero' | sha256sum; head -c 100000000 /dev/zero | sha256sum`,
     );
     const [first, second] = stdout.toString().trim().split('\n');
@@ -84,11 +103,56 @@ describe.each(findKubectls())('%s', (kubectl) => {
 
   test('exec: a reader that has enough ends the command', { timeout: 60_000 }, async () => {
     const remote = `${kubectl} --server=${api.url} exec web --`;
-    expect((await shell(`${remote} yes | head -n 1`)).stdout.toString()).toBe('y\n');
+    expect((await inShell(`${remote} yes | head -n 1`)).stdout.toString()).toBe('y\n');
     await expect
       .poll(() => execIn(suite.daemon, containerId, 'ps | grep "[y]es$" || true'), {
         timeout: 10_000,
       })
       .toBe('');
+  });
+
+  test('attach: input and output of a running container', { timeout: 60_000 }, async () => {
+    const script = 'while read line; do echo "got $line"; [ $line = bye ] && exit 0; done';
+    attachedId = await runContainer(
+      suite.daemon,
+      pod,
+      containerConfig(suite.image, { ...shell(script), stdin: true }),
+    );
+    const client = spawned('attach', '-i', 'web');
+    client.child.stdin!.write('hello\n');
+    await waitFor('the echo', async () => client.stdout.includes('got hello\n'));
+    client.child.stdin!.write('bye\n');
+    expect((await exitOf(client.child, kubectl)).code).toBe(0);
+    expect(client.stdout).toContain('got hello\ngot bye\n');
+  });
+
+  test('port-forward: many requests at once, a port without a listener, and a pod that stops', {
+    timeout: 60_000,
+  }, async () => {
+    forwardedPod = await runPod(suite.daemon);
+    const script = 'echo welcome > /tmp/index.html; exec busybox httpd -f -p 8080 -h /tmp';
+    await runContainer(suite.daemon, forwardedPod, containerConfig(suite.image, shell(script)));
+    const client = spawned('port-forward', 'pod/web', ':8080', ':1');
+    const local = (remote: number) =>
+      new RegExp(`127\\.0\\.0\\.1:(\\d+) -> ${remote}\\n`).exec(client.stdout)?.[1];
+    try {
+      await waitFor('the ports', async () => local(1) !== undefined);
+      const get = async () => (await fetch(`http://127.0.0.1:${local(8080)}/`)).text();
+      await waitFor('the server', () =>
+        get()
+          .then((text) => text === 'welcome\n')
+          .catch(() => false),
+      );
+      const all = await Promise.all(Array.from({ length: 20 }, get));
+      expect(all).toEqual(all.map(() => 'welcome\n'));
+      await fetch(`http://127.0.0.1:${local(1)}/`).catch(() => {});
+      await waitFor('the error', async () => client.stderr.includes('Cannot connect to port 1'));
+      await suite.daemon.runtime.stopPodSandbox({ podSandboxId: forwardedPod.id });
+      await fetch(`http://127.0.0.1:${local(8080)}/`).catch(() => {});
+      await // New versions give up after the first error that they are told.
+      await waitFor('the reason', async () => /not ready|lost connection/.test(client.stderr));
+    } finally {
+      killGroup(client.child.pid);
+    }
   });
 });

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { NamespaceMode } from '../../src/gen/runtime/v1/api.ts';
-import { codeOf, criSuite } from '../cri/suite.ts';
-import { type Pod, runPod, waitFor } from '../harness/index.ts';
+import { codeOf, criSuite, execIn, shell } from '../cri/suite.ts';
+import { containerConfig, type Pod, runContainer, runPod, waitFor } from '../harness/index.ts';
 import { startListener } from '../streaming/listener.ts';
 import { SpdyClient } from '../streaming/spdy-client.ts';
 
@@ -105,6 +107,59 @@ test('another pod cannot be reached, nor one that is stopped', async () => {
   expect(await codeOf(suite.daemon.runtime.portForward({ podSandboxId: other.id }))).toBe(
     'FAILED_PRECONDITION',
   );
+});
+
+/** A container that echoes what comes to port 8080. */
+async function echoes(inPod: Pod): Promise<string> {
+  const script = 'busybox nc -ll -p 8080 -e /bin/busybox cat';
+  const id = await runContainer(suite.daemon, inPod, containerConfig(suite.image, shell(script)));
+  await waitFor('the listener', async () =>
+    (await execIn(suite.daemon, id, 'busybox netstat -ltn')).includes(':8080 '),
+  );
+  return id;
+}
+
+test('when a pod stops, its connections end, and clients learn why', async () => {
+  const other = await runPod(suite.daemon);
+  await echoes(other);
+  const client = await forward(other);
+  const { data, error } = await pair(client, '1', 8080);
+  client.data(data, 'hello');
+  await client.until(() => data.text === 'hello');
+  const { url } = await suite.daemon.runtime.portForward({ podSandboxId: other.id, port: [8080] });
+  const webSocket = new WebSocket(url.replace('http', 'ws'), 'v4.channel.k8s.io');
+  let told = '';
+  webSocket.on('message', (message: Buffer) => {
+    if (message[0] === 1) told += message.toString('utf8', 1);
+  });
+  await once(webSocket, 'open');
+  await waitFor('the connection', async () => told.length === 2);
+  const closed = once(webSocket, 'close');
+  await suite.daemon.runtime.stopPodSandbox({ podSandboxId: other.id });
+  await client.until(() => error.ended);
+  expect(error.text).toContain('it was stopped');
+  await closed;
+  expect(told).toContain('it was stopped');
+  client.close();
+});
+
+test('when a container ends, its connections end, and the session goes on', async () => {
+  const id = await echoes(pod);
+  const client = await forward(pod);
+  const { data, error } = await pair(client, '1', 8080);
+  client.data(data, 'hello');
+  await client.until(() => data.text === 'hello');
+  await suite.daemon.runtime.stopContainer({ containerId: id });
+  // What the client has not ended itself stays open for it, as with any half-closed connection.
+  await client.until(() => data.ended || error.ended);
+  client.data(data, '', true);
+  await client.until(() => error.ended);
+  using listener = await startListener({ path: namespaceOf(pod) });
+  const after = await pair(client, '2', listener.port);
+  client.data(after.data, 'still here', true);
+  await client.until(() => after.data.ended);
+  expect(after.data.text).toBe('still here');
+  client.close();
 });
 
 test('connections leave no descriptor in the daemon', async () => {

@@ -57,7 +57,7 @@ export class SpdyClient {
   /** Sends the upgrade request and reads the head of the answer. */
   static async connect(url: string, protocols: string[], method = 'POST'): Promise<SpdyClient> {
     const { hostname, port, pathname } = new URL(url);
-    const socket = connect(Number(port), hostname);
+    const socket = connect({ port: Number(port), host: hostname, noDelay: true });
     const lines = [
       `${method} ${pathname} HTTP/1.1`,
       `Host: ${hostname}`,

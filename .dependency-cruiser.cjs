@@ -40,6 +40,7 @@ module.exports = {
           '^src/[^/]+/index[.]ts$',
           '^src/oci/[^/]+/index[.]ts$',
           '^src/cni/[^/]+/index[.]ts$',
+          '^src/csi/[^/]+/index[.]ts$',
         ],
       },
     },

@@ -55,6 +55,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   await images.collectGarbage();
   parts.use(await AdminServer.open({ address: config.admin.address, logger, images, pods }));
   const streaming = parts.use(await openStreaming(config, logger, pods));
+  const statistics = parts.use(new Statistics(pods));
   parts.use(
     await CriServer.open(
       {
@@ -63,7 +64,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
           pods,
           images,
           streaming,
-          statistics: new Statistics(pods),
+          statistics,
           version,
           configuration: config,
         },

@@ -11,6 +11,11 @@ import { getContainerEvents } from './get-container-events.ts';
 import { listContainers } from './list-containers.ts';
 import { listPodSandbox } from './list-pod-sandbox.ts';
 import {
+  listMetricDescriptors,
+  listPodSandboxMetrics,
+  streamPodSandboxMetrics,
+} from './pod-sandbox-metrics.ts';
+import {
   listPodSandboxStats,
   podSandboxStats,
   streamPodSandboxStats,
@@ -83,6 +88,14 @@ export function runtimeService(context: CriContext, calls: Calls) {
       calls,
       'StreamPodSandboxStats',
       streamPodSandboxStats,
+    ),
+    listMetricDescriptors: unary(context, calls, 'ListMetricDescriptors', listMetricDescriptors),
+    listPodSandboxMetrics: unary(context, calls, 'ListPodSandboxMetrics', listPodSandboxMetrics),
+    streamPodSandboxMetrics: serverStream(
+      context,
+      calls,
+      'StreamPodSandboxMetrics',
+      streamPodSandboxMetrics,
     ),
     getContainerEvents: serverStream(context, calls, 'GetContainerEvents', getContainerEvents),
     streamPodSandboxes: serverStream(context, calls, 'StreamPodSandboxes', streamPodSandboxes),

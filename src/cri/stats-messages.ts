@@ -12,6 +12,7 @@ import {
 import type {
   ContainerStatistics,
   InterfaceUsage,
+  NetworkSample,
   Pressure,
   Sample,
   SandboxStatistics,
@@ -38,18 +39,17 @@ export function containerStats(statistics: ContainerStatistics): ContainerStats 
 }
 
 export function sandboxStats(statistics: SandboxStatistics): PodSandboxStats {
-  const { sandbox, sample, interfaces, containers } = statistics;
+  const { sandbox, sample, network, containers } = statistics;
   const { metadata, labels, annotations } = sandbox.config;
-  const timestamp = BigInt(Date.now()) * 1_000_000n;
-  const processes = sample?.usage.processes;
+  const tasks = sample?.usage.tasks;
   return PodSandboxStats.fromPartial({
     attributes: { id: sandbox.id, metadata, labels, annotations },
     linux: {
       ...usageMessages(sample),
-      network: networkMessage(interfaces, timestamp),
-      ...(processes === undefined
+      ...(network === undefined ? {} : { network: networkMessage(network) }),
+      ...(tasks === undefined || sample === undefined
         ? {}
-        : { process: { timestamp, processCount: value(processes) } }),
+        : { process: { timestamp: BigInt(sample.at), processCount: value(tasks) } }),
       containers: containers.map(containerStats),
     },
   });
@@ -104,22 +104,22 @@ function swapMessage({ at, usage }: Sample): SwapUsage {
 }
 
 /** The interface that pods use by default, and the others apart from it. */
-function networkMessage(interfaces: readonly InterfaceUsage[], timestamp: bigint): NetworkUsage {
+function networkMessage({ at, interfaces }: NetworkSample): NetworkUsage {
   const main = interfaces.find(({ name }) => name === 'eth0');
   return NetworkUsage.fromPartial({
-    timestamp,
+    timestamp: BigInt(at),
     ...(main === undefined ? {} : { defaultInterface: interfaceMessage(main) }),
     interfaces: interfaces.filter((each) => each !== main).map(interfaceMessage),
   });
 }
 
-function interfaceMessage(usage: InterfaceUsage): NetworkInterfaceUsage {
+function interfaceMessage({ name, received, transmitted }: InterfaceUsage): NetworkInterfaceUsage {
   return {
-    name: usage.name,
-    rxBytes: value(usage.rxBytes),
-    rxErrors: value(usage.rxErrors),
-    txBytes: value(usage.txBytes),
-    txErrors: value(usage.txErrors),
+    name,
+    rxBytes: value(received.bytes),
+    rxErrors: value(received.errors),
+    txBytes: value(transmitted.bytes),
+    txErrors: value(transmitted.errors),
   };
 }
 

@@ -1,12 +1,18 @@
 import { readFileSync } from 'node:fs';
+import { parseNumber } from './cgroup-values.ts';
 import { insideNamespace } from './namespaces.ts';
 
 export interface InterfaceUsage {
   name: string;
-  rxBytes: number;
-  rxErrors: number;
-  txBytes: number;
-  txErrors: number;
+  received: Traffic;
+  transmitted: Traffic;
+}
+
+export interface Traffic {
+  bytes: number;
+  packets: number;
+  errors: number;
+  dropped: number;
 }
 
 /** The counters of the interfaces in a network namespace, without the loopback. */
@@ -24,13 +30,16 @@ export function parseNetDev(text: string): InterfaceUsage[] {
     .flatMap((line) => {
       const [name, counters] = line.split(':');
       if (name === undefined || counters === undefined || name.trim() === 'lo') return [];
-      const values = counters.trim().split(/\s+/).map(Number);
+      const values = counters.trim().split(/\s+/).map(parseNumber);
       return {
         name: name.trim(),
-        rxBytes: values[0] ?? 0,
-        rxErrors: values[2] ?? 0,
-        txBytes: values[8] ?? 0,
-        txErrors: values[10] ?? 0,
+        received: traffic(values),
+        transmitted: traffic(values.slice(8)),
       };
     });
+}
+
+/** The first four of a direction's counters. */
+function traffic([bytes = 0, packets = 0, errors = 0, dropped = 0]: (number | undefined)[]) {
+  return { bytes, packets, errors, dropped };
 }

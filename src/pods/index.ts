@@ -1,4 +1,4 @@
-export type { InterfaceUsage, Pressure } from '../linux/index.ts';
+export type { InterfaceUsage, Pressure, Traffic } from '../linux/index.ts';
 export { attachContainer } from './attach.ts';
 export * from './config.ts';
 export { containerPaths } from './container-paths.ts';
@@ -20,8 +20,11 @@ export { runtimeProblem } from './runtime-readiness.ts';
 export { type HandlerFeatures, Runtimes } from './runtimes.ts';
 export { startContainer } from './start-container.ts';
 export {
+  type ContainerMeasurements,
   type ContainerStatistics,
+  type NetworkSample,
   type Sample,
+  type SandboxMeasurements,
   type SandboxStatistics,
   Statistics,
 } from './statistics.ts';

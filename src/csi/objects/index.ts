@@ -1,0 +1,12 @@
+export * from './changes.ts';
+export * from './claim.ts';
+export * from './driver.ts';
+export * from './kinds.ts';
+export * from './manifests.ts';
+export type * from './metadata.ts';
+export * from './node-records.ts';
+export { inlineVolume, volumeHandle } from './persistent-volume.ts';
+export * from './quantity.ts';
+export * from './references.ts';
+export * from './snapshot.ts';
+export * from './storage-class.ts';

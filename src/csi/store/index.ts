@@ -1,0 +1,2 @@
+export type * from './object-files.ts';
+export * from './object-store.ts';

@@ -106,11 +106,13 @@ function openImages(config: Config, logger: Logger): Promise<ImageStore> {
     parallelDownloads: images.parallelDownloads,
     pinned: images.pinned,
     limits: { bytes: images.maxLayerSize, entries: images.maxLayerEntries },
+    foreignLayers: images.foreignLayers,
     refuseDevices: images.refuseDevices,
     keepBlobs: images.keepBlobs,
     ...(platform === undefined ? {} : { platform }),
     registry: {
       ...(certsDir === undefined ? {} : { certsDir }),
+      registriesConf: images.registriesConf,
       stallTimeout: images.stallTimeout,
       ...(images.authFile === undefined ? {} : { authFiles: [images.authFile] }),
     },

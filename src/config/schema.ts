@@ -132,6 +132,10 @@ const images = z.strictObject({
     'Directories with HOST/hosts.toml (mirrors, certificates, plain HTTP), the layout of containerd. The first that is there is used.',
     { separator: ':' },
   ),
+  registries_conf: described(
+    path().default('/etc/containers/registries.conf'),
+    'File with mirrors, blocked registries and short names, the layout of Podman and CRI-O (version 2), with drop-ins in the directory of its name with .d behind it. It may be missing; hosts.toml comes first.',
+  ),
   parallel_layers: described(
     z.int().min(1).max(64).default(3),
     'How many layers of one image download at the same time.',
@@ -166,6 +170,10 @@ const images = z.strictObject({
   max_layer_entries: described(
     z.int().min(1).default(4_000_000),
     'Most entries that the archive of one layer may have.',
+  ),
+  foreign_layers: described(
+    z.enum(['refuse', 'skip']).default('refuse'),
+    'What becomes of an image with layers that registries may not distribute: it is refused, or made without their files.',
   ),
   refuse_devices: described(z.boolean().default(false), 'Refuse layers with device nodes.'),
   platform: described(

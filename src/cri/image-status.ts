@@ -7,12 +7,12 @@ import { toImageReference } from './image-spec.ts';
 const ID = /^(sha256:)?[0-9a-f]{64}$/;
 
 /** An image that is not here is no error: the answer has none. What names no image is one. */
-export const imageStatus: UnaryHandler<ImageStatusRequest, ImageStatusResponse> = (
+export const imageStatus: UnaryHandler<ImageStatusRequest, ImageStatusResponse> = async (
   { images },
   request,
 ) => {
   const name = toImageReference('image', request.image).image;
-  const image = images.find(name);
+  const image = await images.find(name);
   if (image === undefined) {
     if (!ID.test(name)) parseReference(name);
     return ImageStatusResponse.fromPartial({});

@@ -8,14 +8,17 @@ import type { ImageStore } from '../oci/images/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { imageMessage } from './image-messages.ts';
 
-export const listImages: UnaryHandler<ListImagesRequest, ListImagesResponse> = (
+export const listImages: UnaryHandler<ListImagesRequest, ListImagesResponse> = async (
   { images },
   request,
-) => ({ images: selectImages(images, request.filter) });
+) => ({ images: await selectImages(images, request.filter) });
 
-export function selectImages(images: ImageStore, filter: ImageFilter | undefined): Image[] {
+export async function selectImages(
+  images: ImageStore,
+  filter: ImageFilter | undefined,
+): Promise<Image[]> {
   const name = filter?.image?.image ?? '';
   if (name === '') return images.list().map(imageMessage);
-  const image = images.find(name);
+  const image = await images.find(name);
   return image === undefined ? [] : [imageMessage(image)];
 }

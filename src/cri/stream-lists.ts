@@ -28,5 +28,5 @@ export const streamContainers: StreamHandler<StreamContainersRequest, StreamCont
 
 export const streamImages: StreamHandler<StreamImagesRequest, StreamImagesResponse> =
   async function* (context, { filter }) {
-    for (const images of inChunks(selectImages(context.images, filter))) yield { images };
+    for (const images of inChunks(await selectImages(context.images, filter))) yield { images };
   };

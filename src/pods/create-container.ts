@@ -44,7 +44,7 @@ async function create(
 ): Promise<string> {
   const sandbox = readySandbox(pods, sandboxId);
   refusePrivilege(sandbox, config);
-  const image = findImage(pods, config.image.image);
+  const image = await findImage(pods, config.image.image);
   const intent = intentOf(pods, { sandbox, config, image });
   const { id } = intent;
   const paths = containerPaths(pods, id);
@@ -98,8 +98,8 @@ function refusePrivilege(sandbox: SandboxRecord, { security }: ContainerConfig):
   });
 }
 
-function findImage(pods: Pods, name: string): ImageRecord {
-  const image = name === '' ? undefined : pods.images.find(name);
+async function findImage(pods: Pods, name: string): Promise<ImageRecord> {
+  const image = name === '' ? undefined : await pods.images.find(name);
   if (image !== undefined) return image;
   throw new KeelsonError('NOT_FOUND', `There is no image "${name}" on this node`, {
     hint: 'pull it first',

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { gzipSync } from 'node:zlib';
@@ -171,6 +171,22 @@ it('explains where a pull would ask, without secrets', async () => {
   expect(text).not.toContain('hunter2');
   expect(JSON.parse(await must(...explain, '-o', 'json'))).toHaveLength(2);
   expect(await run(['image', 'explain', 'Bad Name'])).toMatchObject({ code: 2 });
+});
+
+it('explains a short name by registries.conf', async () => {
+  const { registriesConf } = suite.daemon.paths;
+  await writeFile(
+    registriesConf,
+    'unqualified-search-registries = ["one.test", "two.test"]\n[[registry]]\nprefix = "two.test/team"\nlocation = "store.test/moved"\n[[registry.mirror]]\nlocation = "mirror.test/copy"\n',
+  );
+  const rows = (await must('image', 'explain', 'team/web:1')).trimEnd().split('\n').slice(1);
+  expect(rows.map((row) => row.split(' ')[0])).toEqual([
+    'https://one.test/v2/team/web',
+    'https://mirror.test/v2/copy/web',
+    'https://store.test/v2/moved/web',
+  ]);
+  expect(rows.at(-1)).toContain(registriesConf);
+  await rm(registriesConf);
 });
 
 it('changes the log level while the daemon runs', async () => {

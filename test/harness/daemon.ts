@@ -53,7 +53,10 @@ export async function prepareDaemon(options: DaemonOptions = {}): Promise<Daemon
   for (const path of [paths.cniConfDir, paths.registryConfigDir, paths.logs, `${paths.config}.d`]) {
     await mkdir(path, { recursive: true });
   }
-  await writeFile(paths.config, `[cni]\ncache_dir = "${directory}/cni-cache"\n`);
+  await writeFile(
+    paths.config,
+    `[cni]\ncache_dir = "${directory}/cni-cache"\n[images]\nregistries_conf = "${paths.registriesConf}"\n`,
+  );
   await writeFile(join(`${paths.config}.d`, 'test.toml'), options.config ?? '');
   const network =
     options.network === 'none' ? undefined : await createNetwork(paths.cniConfDir, paths.leases);
@@ -69,6 +72,7 @@ function pathsIn(directory: string) {
     cniConfDir: join(directory, 'net.d'),
     leases: join(directory, 'leases'),
     registryConfigDir: join(directory, 'certs.d'),
+    registriesConf: join(directory, 'registries.conf'),
     logs: join(directory, 'logs'),
   };
 }

@@ -50,7 +50,7 @@ test('layers go with the last image that has them', async () => {
   expect(layersOf(test)).toBe(3);
   await test.store.remove(a.id);
   await eventually(() => layersOf(test) === 2);
-  expect(test.store.find(b.id)?.id).toBe(b.id);
+  expect((await test.store.find(b.id))?.id).toBe(b.id);
   await test.store.remove(b.repoTags[0]!);
   await eventually(
     () => layersOf(test) === 0 && readdirSync(join(test.root, 'images/trash')).length === 0,
@@ -106,7 +106,7 @@ test('an image that is pulled again before its layers are collected keeps them',
     const removed = test.store.remove(image.id);
     const again = await test.pull(name);
     await removed;
-    const now = test.store.find(again.id);
+    const now = await test.store.find(again.id);
     if (now !== undefined) expect(existsSync(test.store.layerPaths(now)[0]!)).toBe(true);
   }
 });

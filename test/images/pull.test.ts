@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { NEVER } from '../../src/base/index.ts';
+import type { ImageRecord } from '../../src/oci/images/index.ts';
 import {
   buildImage,
   buildIndex,
@@ -9,6 +11,7 @@ import {
   busyboxImage,
   digestOf,
   type FixtureImage,
+  type FixtureLayer,
   hostFixturePlatform,
   pushBlob,
   pushImage,
@@ -173,6 +176,53 @@ describe('formats', () => {
     expect(test.store.usage().usedBytes - before.usedBytes).toBeLessThanOrEqual(3 * 4096);
   });
 
+  test('foreign layers are left out where that is wanted, and nothing stands for them', async () => {
+    const [below, foreign, above] = ['below', 'foreign', 'above'].map((content) =>
+      buildLayer([{ path: `etc/${content}`, content }]),
+    ) as [FixtureLayer, FixtureLayer, FixtureLayer];
+    const all = [below, foreign, above];
+    const target = { url: registry.url, repository: 'foreign' };
+    await pushImage(target, 'other', buildImage({ layers: all, config: { Labels: { a: 'b' } } }));
+    await pushImage(target, 'whole', buildImage({ layers: all }));
+    const mediaType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+    const marked = { ...foreign, descriptor: { ...foreign.descriptor, mediaType } };
+    const lacking = buildImage({ layers: [below, marked, above] });
+    await pushImage(target, 'lacking', lacking);
+    const name = `${registry.host}/foreign`;
+    await using test = await TestStore.open();
+    await expect(test.pull(`${name}:lacking`)).rejects.toMatchObject({
+      code: 'UNIMPLEMENTED',
+      message: expect.stringContaining('images.foreign_layers'),
+    });
+    await test.reopen({ foreignLayers: 'skip' });
+    const skipped = await test.pull(`${name}:lacking`);
+    const complete = await test.pull(`${name}:other`);
+    const filesOf = (record: ImageRecord) =>
+      test.store.layerPaths(record).flatMap((path) => readdirSync(join(path, 'etc')));
+    expect([filesOf(skipped), filesOf(complete)]).toEqual([
+      ['above', 'below'],
+      ['above', 'foreign', 'below'],
+    ]);
+    // The layer above takes its directory from what is below it: one for each stack.
+    expect(skipped.layers.at(-1)?.id).not.toBe(complete.layers.at(-1)?.id);
+    const saving = test.store.save([`${name}:lacking`], { signal: NEVER });
+    await expect(saving.next()).rejects.toMatchObject({
+      message: expect.stringContaining('may not be distributed'),
+    });
+    // The same image, marked otherwise: once it is whole it stays so.
+    const filled = await test.pull(`${name}:whole`);
+    await test.store.remove(`${name}:other`);
+    await test.reopen();
+    await pushImage(
+      target,
+      'again',
+      buildImage({ layers: [below, marked, above], annotations: { a: 'b' } }),
+    );
+    const again = await test.pull(`${name}:again`);
+    expect([filled.id, again.id]).toEqual([skipped.id, skipped.id]);
+    expect(filesOf(again)).toEqual(['above', 'foreign', 'below']);
+  });
+
   test('an artifact is its files', async () => {
     await using test = await TestStore.open();
     const { name, target } = repository();
@@ -210,7 +260,7 @@ describe('formats', () => {
       expect(readFileSync(join(merged, 'model.json'), 'utf8')).toBe('{"a":1}');
     });
     await test.reopen();
-    expect(test.store.find(`${name}:model`)?.id).toBe(digest);
+    expect((await test.store.find(`${name}:model`))?.id).toBe(digest);
   });
 });
 
@@ -239,7 +289,7 @@ describe('names', () => {
       `${name}@${digest}`,
       `${name}:ignored@${digest}`,
     ]) {
-      expect(test.store.find(way)?.id, way).toBe(image.id);
+      expect((await test.store.find(way))?.id, way).toBe(image.id);
     }
     for (const way of [
       `${name}:missing`,
@@ -250,7 +300,7 @@ describe('names', () => {
       '',
       '::',
     ]) {
-      expect(test.store.find(way), way).toBeUndefined();
+      expect(await test.store.find(way), way).toBeUndefined();
     }
     await test.store.remove(`${name}:a`);
     expect(test.store.list()).toEqual([]);
@@ -266,9 +316,11 @@ describe('names', () => {
     await pushImage(target, 'latest', second);
     expect((await test.pull(name)).id).toBe(second.id);
     await test.reopen();
-    expect(test.store.find(first.id)?.repoTags).toEqual([]);
-    expect(test.store.find(first.id)?.repoDigests).toEqual([`${name}@${first.descriptor.digest}`]);
-    expect(test.store.find(second.id)?.repoTags).toEqual([`${name}:latest`]);
+    expect((await test.store.find(first.id))?.repoTags).toEqual([]);
+    expect((await test.store.find(first.id))?.repoDigests).toEqual([
+      `${name}@${first.descriptor.digest}`,
+    ]);
+    expect((await test.store.find(second.id))?.repoTags).toEqual([`${name}:latest`]);
   });
 
   test('by digest, and by tag and digest, of which the digest counts', async () => {

@@ -105,8 +105,8 @@ test('killed between two records, a tag belongs to the later image', async () =>
   await push(images[1]!);
   expect(await runChild('pull', 'images/record written')).toBe('SIGKILL');
   const store = await openStore(root);
-  expect(store.find(reference)?.id).toBe(images[1]!.id);
-  expect(store.find(images[0]!.id)?.repoTags).toEqual([]);
+  expect((await store.find(reference))?.id).toBe(images[1]!.id);
+  expect((await store.find(images[0]!.id))?.repoTags).toEqual([]);
   await store[Symbol.asyncDispose]();
 });
 

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { NEVER } from '../../src/base/index.ts';
+import { NEVER, SILENT } from '../../src/base/index.ts';
 import { buildImage, buildLayer, type FixtureImage } from '../fixtures/image.ts';
 import { freePort } from '../fixtures/registry.ts';
 import { ScriptedRegistry } from '../fixtures/scripted-registry.ts';
@@ -276,6 +276,59 @@ describe('registries.conf', () => {
     expect(empty.callsFor('GET', '/v2/team/tool/manifests/latest')).toHaveLength(1);
     writeFileSync(conf(), `short-name-mode = "enforcing"\n${readFileSync(conf(), 'utf8')}`);
     await expect(test.pull('team/tool')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
+  test('short names of images that are here mean what a pull means', async () => {
+    const [first, second] = [await start(), await start()];
+    const other = buildImage({ layers: [buildLayer([{ path: 'f', content: 'other' }])] });
+    for (const [registry, content] of [
+      [first, image],
+      [second, other],
+    ] as const) {
+      registry.add('team/tool', 'latest', content);
+    }
+    const search = (hosts: string[], more = '') =>
+      writeFileSync(
+        conf(),
+        `unqualified-search-registries = ${JSON.stringify(hosts)}\n${more}[aliases]\nnick = "${second.host}/team/tool"\n`,
+      );
+    search([first.host, second.host]);
+    const test = await store({ registriesConf: conf() });
+    const idOf = async (name: string) => (await test.store.find(name))?.id;
+    await test.pull(`${second.host}/team/tool`);
+    expect([await idOf('team/tool'), await idOf('nick')]).toEqual([other.id, other.id]);
+    await test.pull(`${first.host}/team/tool`);
+    expect([await idOf('team/tool'), await idOf('nick')]).toEqual([image.id, other.id]);
+    search([second.host, first.host], 'short-name-mode = "enforcing"\n');
+    expect(await idOf('team/tool')).toBe(other.id);
+    search([]);
+    expect(await idOf('team/tool')).toBeUndefined();
+    await test.store.remove('nick');
+    expect(test.store.list().map(({ id }) => id)).toEqual([image.id]);
+    expect(await idOf(image.id.slice(7, 19))).toBe(image.id);
+  });
+
+  test('version 1 is refused by path, keys without effect are told', async () => {
+    const registry = await start();
+    writeFileSync(conf(), '[registries.search]\nregistries = ["docker.io"]\n');
+    const warnings: string[] = [];
+    const logger = { ...SILENT, warn: (_: object, text: string) => void warnings.push(text) };
+    const test = await TestStore.open({ registry: { registriesConf: conf() }, logger });
+    open.push(test);
+    await expect(test.pull(`${registry.host}/app`)).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringMatching(/registries\.conf".*version 1/),
+    });
+    writeFileSync(
+      conf(),
+      `credential-helpers = ["x"]\n[[registry]]\nlocation = "${registry.host}"\ncolour = "red"\n`,
+    );
+    await test.pull(`${registry.host}/app`);
+    expect(warnings).toEqual(
+      ['credential-helpers', 'registry.colour'].map(
+        (key) => `"${conf()}": "${key}" is not known and has no effect`,
+      ),
+    );
   });
 });
 

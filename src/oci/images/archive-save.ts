@@ -3,6 +3,7 @@ import { KeelsonError, messageOf } from '../../base/index.ts';
 import type { Credentials, Endpoint, RegistryClient } from '../registry/index.ts';
 import {
   type Descriptor,
+  layerKind,
   MEDIA_TYPE,
   parseDigest,
   parseManifest,
@@ -79,6 +80,12 @@ async function describe(image: StoredImage, { blobs }: SaveParts): Promise<Saved
     });
   }
   const { manifest } = document;
+  const foreign = manifest.layers.find(({ mediaType }) => layerKind(mediaType) === 'foreign');
+  if (foreign !== undefined) {
+    throw new KeelsonError('FAILED_PRECONDITION', `Cannot save image "${image.id}"`, {
+      reason: `layer "${foreign.digest}" may not be distributed`,
+    });
+  }
   return {
     image,
     manifest: {
@@ -138,7 +145,7 @@ async function fetchBlob(
   }
   throw new KeelsonError('FAILED_PRECONDITION', action, {
     reason: `layer "${digest}" is not kept packed, and fetching it again failed${last === undefined ? '' : `: ${messageOf(last)}`}`,
-    hint: 'let the daemon keep blobs, and pull the image again',
+    hint: 'set images.keep_blobs, and pull the image again',
     ...(last === undefined ? {} : { cause: last }),
   });
 }

@@ -29,6 +29,9 @@ export interface ImageSource {
   ): Promise<Endpoint | undefined>;
 }
 
+/** What becomes of an image with layers that registries may not distribute. */
+export type ForeignLayers = 'refuse' | 'skip';
+
 export interface DescribedLayer {
   descriptor: Descriptor;
   /** The digest of the archive inside; for a file, made up of its digest and its name. */
@@ -46,6 +49,8 @@ export interface ImageDescription {
   config: { digest: string; content: Buffer; value: ImageConfig | undefined };
   /** Base first. Each file of an artifact is a layer of its own. */
   layers: DescribedLayer[];
+  /** Digests of foreign layers, which the image is made without. */
+  skipped: string[];
 }
 
 /** The largest configuration that is read. */
@@ -58,6 +63,7 @@ export interface DescribeOptions {
   /** Told how many layers there are as soon as that is known. */
   onLayers?: (count: number) => void;
   platform: Platform;
+  foreignLayers: ForeignLayers;
   signal: AbortSignal;
 }
 
@@ -116,7 +122,7 @@ async function choose(
 async function describeManifest(
   served: ServedManifest,
   manifest: ImageManifest,
-  { source, platform, signal, onLayers }: DescribeOptions,
+  { source, platform, foreignLayers, signal, onLayers }: DescribeOptions,
   sure: boolean,
 ): Promise<ImageDescription | undefined> {
   if (sure) onLayers?.(manifest.layers.length);
@@ -130,17 +136,19 @@ async function describeManifest(
       manifest: kept,
       config: { ...config, value: undefined },
       layers: artifactLayers(manifest),
+      skipped: [],
     };
   }
   const value = parseImageConfig(content);
   if (!sure && platformRank(platform, normalisePlatform(value)) === undefined) return undefined;
-  const layers = pairLayers(manifest, value);
+  const { layers, skipped } = pairLayers(manifest, value, foreignLayers);
   return {
     kind: 'image',
     id: manifest.config.digest,
     manifest: kept,
     config: { ...config, value },
     layers,
+    skipped,
   };
 }
 
@@ -182,32 +190,49 @@ function isPlainPath(path: string): boolean {
 }
 
 /** Layers are named twice: packed in the manifest, unpacked in the configuration. */
-function pairLayers(manifest: ImageManifest, config: ImageConfig): DescribedLayer[] {
+function pairLayers(
+  manifest: ImageManifest,
+  config: ImageConfig,
+  foreignLayers: ForeignLayers,
+): Pick<ImageDescription, 'layers' | 'skipped'> {
   const diffIds = config.rootfs.diff_ids;
   if (manifest.layers.length !== diffIds.length) {
     throw malformed(
       `its manifest has ${manifest.layers.length} layers and its configuration ${diffIds.length}`,
     );
   }
-  const chain = chainIds(diffIds);
-  return manifest.layers.map((descriptor, index) => {
-    refuseUnusable(descriptor);
-    return {
+  const all = manifest.layers.map((descriptor, index) => ({
+    descriptor,
+    diffId: diffIds[index] ?? '',
+    foreign: isForeign(descriptor),
+  }));
+  const skipped = all.filter(({ foreign }) => foreign).map(({ descriptor }) => descriptor.digest);
+  if (foreignLayers === 'refuse' && skipped[0] !== undefined) throw refused(skipped[0]);
+  const kept = all.filter(({ foreign }) => !foreign);
+  // What is left is an image of its own: its layers must not be taken for ones that lie on the skipped.
+  const chain = chainIds(kept.map(({ diffId }) => diffId));
+  return {
+    skipped,
+    layers: kept.map(({ descriptor, diffId }, index) => ({
       descriptor,
-      diffId: diffIds[index] ?? '',
+      diffId,
       chainId: chain[index] ?? '',
-    };
+    })),
+  };
+}
+
+function isForeign({ mediaType, digest }: Descriptor): boolean {
+  const kind = layerKind(mediaType);
+  if (kind !== 'unknown') return kind === 'foreign';
+  throw new KeelsonError('UNIMPLEMENTED', `Cannot use layer "${digest}"`, {
+    reason: `its media type "${mediaType}" is not that of a file system layer`,
   });
 }
 
-function refuseUnusable({ mediaType, digest }: Descriptor): void {
-  const kind = layerKind(mediaType);
-  if (kind === 'tar') return;
-  throw new KeelsonError('UNIMPLEMENTED', `Cannot use layer "${digest}"`, {
-    reason:
-      kind === 'foreign'
-        ? 'its content may not be distributed by registries'
-        : `its media type "${mediaType}" is not that of a file system layer`,
+function refused(digest: string): KeelsonError {
+  return new KeelsonError('UNIMPLEMENTED', `Cannot use layer "${digest}"`, {
+    reason: 'its content may not be distributed by registries',
+    hint: 'images.foreign_layers of the configuration may say to go on without it',
   });
 }
 

@@ -8,7 +8,7 @@ import {
   syncDirectory,
   writeFileAtomic,
 } from '../../base/index.ts';
-import { isDigest, parseReference, repositoryOf } from '../spec/index.ts';
+import { isDigest, type Reference, repositoryOf } from '../spec/index.ts';
 import type { Layout } from './layout.ts';
 import { readRecords } from './stored-json.ts';
 
@@ -67,14 +67,29 @@ export class ImageRecords {
     return this.#images.get(id);
   }
 
-  /** Finds an image by id, with or without `sha256:`, by the unique beginning of one, or by name. */
-  find(nameOrId: string): StoredImage | undefined {
-    return (
-      this.#images.get(nameOrId) ??
-      this.#images.get(`sha256:${nameOrId}`) ??
-      this.#findByName(nameOrId) ??
-      this.#findByPrefix(nameOrId)
-    );
+  /** Finds an image by its whole id, with or without `sha256:`. */
+  findById(id: string): StoredImage | undefined {
+    return this.#images.get(id) ?? this.#images.get(`sha256:${id}`);
+  }
+
+  /** Finds an image by the beginning of its id. Fails with INVALID_ARGUMENT if several begin so. */
+  findByPrefix(text: string): StoredImage | undefined {
+    const hex = text.startsWith('sha256:') ? text.slice('sha256:'.length) : text;
+    if (!/^[0-9a-f]+$/.test(hex) || hex.length < MIN_PREFIX) return undefined;
+    const found = this.list().filter(({ id }) => id.startsWith(`sha256:${hex}`));
+    if (found.length > 1) throw ambiguous(text);
+    return found[0];
+  }
+
+  /** Finds the image that has a name. With tag and digest the digest decides. */
+  findByName(reference: Reference): StoredImage | undefined {
+    if (reference.digest !== undefined) {
+      const image = this.findByDigest(reference.digest);
+      const name = `${repositoryOf(reference)}@${reference.digest}`;
+      return image?.digests.includes(name) ? image : undefined;
+    }
+    const id = this.#tags.get(`${repositoryOf(reference)}:${reference.tag}`);
+    return id === undefined ? undefined : this.#images.get(id);
   }
 
   /** The image that a registry served under this digest, whatever the repository. */
@@ -161,31 +176,6 @@ export class ImageRecords {
     for (const image of this.#images.values()) {
       image.tags = image.tags.filter(({ name }) => this.#tags.get(name) === image.id);
     }
-  }
-
-  #findByPrefix(text: string): StoredImage | undefined {
-    const hex = text.startsWith('sha256:') ? text.slice('sha256:'.length) : text;
-    if (!/^[0-9a-f]+$/.test(hex) || hex.length < MIN_PREFIX) return undefined;
-    const found = this.list().filter(({ id }) => id.startsWith(`sha256:${hex}`));
-    if (found.length > 1) throw ambiguous(text);
-    return found.length === 1 ? found[0] : undefined;
-  }
-
-  #findByName(text: string): StoredImage | undefined {
-    let reference: ReturnType<typeof parseReference>;
-    try {
-      reference = parseReference(text);
-    } catch {
-      return undefined;
-    }
-    if (reference.digest !== undefined) {
-      const id = this.#digests.get(reference.digest);
-      const image = id === undefined ? undefined : this.#images.get(id);
-      const name = `${repositoryOf(reference)}@${reference.digest}`;
-      return image?.digests.includes(name) ? image : undefined;
-    }
-    const id = this.#tags.get(`${repositoryOf(reference)}:${reference.tag}`);
-    return id === undefined ? undefined : this.#images.get(id);
   }
 }
 

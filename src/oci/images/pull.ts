@@ -13,7 +13,12 @@ import {
 import type { Credentials, RegistryClient, Repository, ServedManifest } from '../registry/index.ts';
 import { formatReference, type Platform, type Reference, repositoryOf } from '../spec/index.ts';
 import type { BlobStore } from './blob-store.ts';
-import { describeImage, type ImageDescription, type ImageSource } from './image-description.ts';
+import {
+  describeImage,
+  type ForeignLayers,
+  type ImageDescription,
+  type ImageSource,
+} from './image-description.ts';
 import type { ImageReader } from './image-record.ts';
 import type { ImageRecords, StoredImage } from './image-records.ts';
 import type { LayerFetcher } from './layer-fetcher.ts';
@@ -29,6 +34,7 @@ export interface PullerOptions {
   fetcher: LayerFetcher;
   logger: Logger;
   platform: Platform;
+  foreignLayers: ForeignLayers;
   /** Layers of one image that download at the same time. */
   parallelLayers: number;
 }
@@ -97,13 +103,17 @@ export class Puller {
     source: ImageSource,
     options: { names: ImageNames; report?: ProgressReport; signal: AbortSignal },
   ): Promise<string> {
-    const { platform, blobs, layers, fetcher } = this.#options;
+    const { platform, foreignLayers, blobs, layers, fetcher, logger } = this.#options;
     const image = await describeImage(served, {
       source,
       platform,
+      foreignLayers,
       signal: options.signal,
       onLayers: (count) => fetcher.prepare(count),
     });
+    for (const digest of image.skipped) {
+      logger.warn({ image: image.id, digest }, `made without foreign layer "${digest}"`);
+    }
     const owner = `pull ${++this.#pulls}`;
     using _held = blobs.hold([
       image.manifest.digest,
@@ -158,9 +168,7 @@ export class Puller {
     signal: AbortSignal,
   ): Promise<string> {
     const wanted = reference.digest ?? reference.tag ?? 'latest';
-    const known = this.#options.records.find(
-      formatReference({ ...reference, tag: tagOf(reference) }),
-    );
+    const known = this.#options.records.findByName(reference);
     // A tag that is known is asked about with HEAD, which costs registries and limits less.
     const mayBeHere = reference.digest !== undefined || known !== undefined;
     const digest = mayBeHere ? await repository.resolve(wanted, signal) : undefined;
@@ -215,6 +223,8 @@ export class Puller {
   async #commit(image: ImageDescription, layers: LayerRecord[], names: ImageNames): Promise<void> {
     const { records, reader } = this.#options;
     await records.change(image.id, async (old) => {
+      // The same configuration under another manifest, which has it without some layers.
+      if (old !== undefined && old.layers.length > layers.length) return withNames(old, names);
       const stored: StoredImage = {
         version: 1,
         kind: image.kind,

@@ -12,8 +12,10 @@ import { type ArchiveInput, loadArchive } from './archive-load.ts';
 import { type SaveOptions, saveArchive } from './archive-save.ts';
 import { BlobStore } from './blob-store.ts';
 import { type Collected, collect } from './collection.ts';
+import { findImage } from './find-image.ts';
+import type { ForeignLayers } from './image-description.ts';
 import { ImageReader, type ImageRecord } from './image-record.ts';
-import { ImageRecords } from './image-records.ts';
+import { ImageRecords, type StoredImage } from './image-records.ts';
 import { LayerFetcher } from './layer-fetcher.ts';
 import { LayerStore, visible } from './layer-store.ts';
 import type { LayerLimits } from './layer-writer.ts';
@@ -40,6 +42,8 @@ export interface ImageStoreOptions {
   keepBlobs?: boolean;
   /** Patterns (`*` and `?`) of references that a kubelet must not remove. */
   pinned?: readonly string[];
+  /** What becomes of images with layers that registries may not distribute. Default `refuse`. */
+  foreignLayers?: ForeignLayers;
   /** Refuse layers with device nodes. Default false. */
   refuseDevices?: boolean;
   limits?: Partial<LayerLimits>;
@@ -126,6 +130,7 @@ export class ImageStore implements AsyncDisposable {
       fetcher,
       logger,
       platform: options.platform ?? hostPlatform(),
+      foreignLayers: options.foreignLayers ?? 'refuse',
       parallelLayers: options.parallelLayers ?? 3,
     });
     const parts = { layout, client, pool, blobs, layers, records, reader, fetcher, puller };
@@ -142,7 +147,7 @@ export class ImageStore implements AsyncDisposable {
   async pull(reference: string, options: PullOptions): Promise<ImageRecord> {
     const signal = AbortSignal.any([options.signal, this.#closing.signal]);
     const id = await this.#parts.puller.pull(reference, { ...options, signal });
-    const image = this.find(id);
+    const image = this.#read(id);
     if (image !== undefined) return image;
     throw new KeelsonError('ABORTED', `Cannot pull image "${reference}"`, {
       reason: 'it was removed meanwhile',
@@ -154,9 +159,12 @@ export class ImageStore implements AsyncDisposable {
     return this.#parts.puller.underWay;
   }
 
-  /** Finds an image by id (with or without `sha256:`, or its unique beginning), tag, or digest. */
-  find(nameOrId: string): ImageRecord | undefined {
-    const image = this.#parts.records.find(nameOrId);
+  /**
+   * Finds an image by id (with or without `sha256:`, or its unique beginning), tag, or
+   * digest; a short name stands for what a pull of it would bring.
+   */
+  async find(nameOrId: string): Promise<ImageRecord | undefined> {
+    const image = await findImage(nameOrId, this.#parts);
     return image === undefined ? undefined : this.#parts.reader.read(image);
   }
 
@@ -166,7 +174,7 @@ export class ImageStore implements AsyncDisposable {
 
   /** Removes an image with all its names. That there is none is fine. Held layers stay until released. */
   async remove(nameOrId: string): Promise<void> {
-    const image = this.#parts.records.find(nameOrId);
+    const image = await findImage(nameOrId, this.#parts);
     if (image !== undefined && (await this.#removeRecord(image.id))) this.#collectLater();
   }
 
@@ -245,19 +253,22 @@ export class ImageStore implements AsyncDisposable {
     const limits = { ...DEFAULT_LIMITS, ...this.#options.limits };
     const both = AbortSignal.any([signal, this.#closing.signal]);
     const ids = await loadArchive(input, { ...this.#parts, limits }, both);
-    return ids.flatMap((id) => this.find(id) ?? []);
+    return ids.flatMap((id) => this.#read(id) ?? []);
   }
 
   /** Writes images as one archive, piece by piece. Fails with NOT_FOUND if one is not here. */
-  save(names: readonly string[], options: SaveOptions): AsyncIterable<Buffer> {
-    const images = names.map((name) => {
-      const image = this.#parts.records.find(name);
-      if (image !== undefined) return image;
-      throw new KeelsonError('NOT_FOUND', `Cannot save image "${name}"`, {
-        reason: 'it is not here',
-      });
-    });
-    return saveArchive([...new Set(images)], this.#parts, options);
+  async *save(names: readonly string[], options: SaveOptions): AsyncGenerator<Buffer> {
+    const images = new Set<StoredImage>();
+    for (const name of names) {
+      const image = await findImage(name, this.#parts);
+      if (image === undefined) {
+        throw new KeelsonError('NOT_FOUND', `Cannot save image "${name}"`, {
+          reason: 'it is not here',
+        });
+      }
+      images.add(image);
+    }
+    yield* saveArchive([...images], this.#parts, options);
   }
 
   /** Which endpoints a pull would ask, in which order, with which credentials and why. Secrets are left out. */
@@ -290,6 +301,11 @@ export class ImageStore implements AsyncDisposable {
     await abandonOn(AbortSignal.timeout(DELETION_PATIENCE), layers.deleted()).catch(() => {});
     await pool[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
+  }
+
+  #read(id: string): ImageRecord | undefined {
+    const image = this.#parts.records.get(id);
+    return image === undefined ? undefined : this.#parts.reader.read(image);
   }
 
   #removeRecord(id: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import type { Reference } from '../spec/index.ts';
 import { Tokens } from './authorization.ts';
 import { Connections } from './connections.ts';
 import { type Credentials, findLogin } from './credentials.ts';
-import { findCandidates, findEndpoints } from './endpoints.ts';
+import { findCandidates, findEndpoints, findLocalCandidates } from './endpoints.ts';
 import { Repository } from './repository.ts';
 
 export interface RegistryOptions {
@@ -57,6 +57,11 @@ export class RegistryClient implements AsyncDisposable {
   /** The references that a name may stand for, to be tried in order. */
   candidates(name: string): Promise<Reference[]> {
     return findCandidates(name, this.#options);
+  }
+
+  /** The references under which an image that is here may be meant by a text; none if it is no name. */
+  localCandidates(text: string): Promise<Reference[]> {
+    return findLocalCandidates(text, this.#options);
   }
 
   /** Opens a repository with the configuration as it is now. */

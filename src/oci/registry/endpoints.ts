@@ -1,3 +1,4 @@
+import { KeelsonError } from '../../base/index.ts';
 import { isShortName, parseReference, type Reference } from '../spec/index.ts';
 import {
   apiHost,
@@ -38,7 +39,7 @@ export async function findEndpoints(
   const conf =
     sources.registriesConf === undefined
       ? undefined
-      : await readRegistriesConf(sources.registriesConf);
+      : await readRegistriesConf(sources.registriesConf, onWarning);
   const rule = conf && ruleFor(conf, reference);
   const byRule = rule && endpointsFromRule(rule, reference);
   const byDirectory =
@@ -53,8 +54,42 @@ export async function findCandidates(name: string, sources: EndpointSources): Pr
   const reference = parseReference(name);
   if (sources.registriesConf === undefined || !isShortName(name)) return [reference];
   const conf = await readRegistriesConf(sources.registriesConf);
-  const names = conf === undefined ? [] : expandShortName(conf, name);
+  if (conf === undefined) return [reference];
+  const names = expandShortName(conf, name);
+  if (names.length > 1 && conf.shortNameMode === 'enforcing') throw ambiguous(name, names);
   return names.length === 0 ? [reference] : names.map(parseReference);
+}
+
+/**
+ * The references that a text may mean among the images that are here: what a pull would
+ * try, also where a pull would refuse to choose, and then what Docker takes it for, which
+ * is how archives write names. None if it cannot be a name.
+ */
+export async function findLocalCandidates(
+  text: string,
+  { registriesConf }: EndpointSources,
+): Promise<Reference[]> {
+  const reference = readReference(text);
+  if (reference === undefined) return [];
+  if (registriesConf === undefined || !isShortName(text)) return [reference];
+  const conf = await readRegistriesConf(registriesConf);
+  const names = conf === undefined ? [] : expandShortName(conf, text);
+  return [...names.map(parseReference), reference];
+}
+
+function readReference(text: string): Reference | undefined {
+  try {
+    return parseReference(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function ambiguous(name: string, names: readonly string[]): KeelsonError {
+  return new KeelsonError('INVALID_ARGUMENT', `Cannot resolve short name "${name}"`, {
+    reason: `it may mean ${names.map((full) => `"${full}"`).join(' or ')}`,
+    hint: 'write the whole name, or add an alias',
+  });
 }
 
 function defaultEndpoint(reference: Reference): Endpoint {

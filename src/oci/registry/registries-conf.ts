@@ -30,7 +30,6 @@ const registrySchema = z.looseObject({
 const fileSchema = z.looseObject({
   'unqualified-search-registries': z.array(z.string()).optional(),
   'short-name-mode': z.enum(['enforcing', 'permissive', 'disabled']).optional(),
-  'credential-helpers': z.array(z.string()).optional(),
   registry: z.array(registrySchema).optional(),
   aliases: z.record(z.string(), z.string()).optional(),
 });
@@ -49,7 +48,10 @@ export interface RegistriesConf {
  * Reads `registries.conf` and `registries.conf.d/*.conf` beside it; later files win.
  * Undefined if there is none. Read anew each time, so that changes take effect.
  */
-export async function readRegistriesConf(path: string): Promise<RegistriesConf | undefined> {
+export async function readRegistriesConf(
+  path: string,
+  onWarning: (text: string) => void = () => {},
+): Promise<RegistriesConf | undefined> {
   const dropIns = (await ifExists(readdir(`${path}.d`))) ?? [];
   const files = [
     path,
@@ -69,7 +71,10 @@ export async function readRegistriesConf(path: string): Promise<RegistriesConf |
     const text = await readTextIfExists(file);
     if (text === undefined) continue;
     found = true;
-    merge(conf, file, parseFile(file, text));
+    const parsed = parseFile(file, text);
+    for (const key of unknownKeys(parsed))
+      onWarning(`"${file}": "${key}" is not known and has no effect`);
+    merge(conf, file, parsed);
   }
   return found ? conf : undefined;
 }
@@ -108,14 +113,7 @@ export function expandShortName(conf: RegistriesConf, name: string): string[] {
   const [, base = name, rest = ''] = /^([^:@]+)(.*)$/.exec(name) ?? [];
   const alias = conf.aliases[base];
   if (alias !== undefined && alias !== '') return [alias + rest];
-  const { searchRegistries, shortNameMode } = conf;
-  if (searchRegistries.length > 1 && shortNameMode === 'enforcing') {
-    throw new KeelsonError('INVALID_ARGUMENT', `Cannot resolve short name "${name}"`, {
-      reason: `it may come from ${searchRegistries.map((host) => `"${host}"`).join(' or ')}`,
-      hint: 'write the whole name, or add an alias',
-    });
-  }
-  return searchRegistries.map((host) => `${host}/${name}`);
+  return conf.searchRegistries.map((host) => `${host}/${name}`);
 }
 
 function merge(conf: RegistriesConf, file: string, parsed: z.output<typeof fileSchema>): void {
@@ -130,10 +128,28 @@ function merge(conf: RegistriesConf, file: string, parsed: z.output<typeof fileS
   Object.assign(conf.aliases, parsed.aliases);
 }
 
+/** Keys of other tools, or of later versions, and those that only people at a terminal need. */
+function unknownKeys(file: z.output<typeof fileSchema>): string[] {
+  const unknown = (table: object, schema: { shape: object }, prefix: string) =>
+    Object.keys(table)
+      .filter((key) => !(key in schema.shape))
+      .map((key) => prefix + key);
+  const registries = file.registry ?? [];
+  const mirrors = registries.flatMap(({ mirror }) => mirror ?? []);
+  return [
+    ...unknown(file, fileSchema, ''),
+    ...registries.flatMap((table) => unknown(table, registrySchema, 'registry.')),
+    ...mirrors.flatMap((table) => unknown(table, mirrorSchema, 'registry.mirror.')),
+  ];
+}
+
 function parseFile(file: string, text: string): z.output<typeof fileSchema> {
   try {
-    return fileSchema.parse(parse(text));
+    const tables = parse(text);
+    if ('registries' in tables) throw bad(file, 'it has the format of version 1, not of version 2');
+    return fileSchema.parse(tables);
   } catch (cause) {
+    if (cause instanceof KeelsonError) throw cause;
     const issue = cause instanceof z.ZodError ? cause.issues[0] : undefined;
     throw bad(
       file,

@@ -32,32 +32,43 @@ describe('the command line', () => {
 });
 
 describe('the environment', () => {
+  const place = { hostname: 'pod', home: '/root' };
+
   test('has a PATH and the host name, which image and container may change', () => {
-    expect(environmentOf(asked(), {}, 'pod')).toEqual([
+    expect(environmentOf(asked(), {}, place)).toEqual([
       'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       'HOSTNAME=pod',
+      'HOME=/root',
     ]);
     const envs = [{ key: 'HOSTNAME', value: 'mine' }];
-    expect(environmentOf(asked({ envs }), { Env: ['PATH=/bin'] }, 'pod')).toEqual([
+    expect(environmentOf(asked({ envs }), { Env: ['PATH=/bin'] }, place)).toEqual([
       'PATH=/bin',
       'HOSTNAME=mine',
+      'HOME=/root',
     ]);
   });
 
   test('has the later of two values for one name', () => {
     const envs = ['1', '2'].map((value) => ({ key: 'A', value }));
-    const environment = environmentOf(asked({ envs }), { Env: ['A=0', 'B=x=y'] }, 'pod');
-    expect(environment.slice(2)).toEqual(['A=2', 'B=x=y']);
+    const environment = environmentOf(asked({ envs }), { Env: ['A=0', 'B=x=y'] }, place);
+    expect(environment.slice(2)).toEqual(['A=2', 'B=x=y', 'HOME=/root']);
   });
 
   test('has empty values, and nothing without a name', () => {
-    const environment = environmentOf(asked(), { Env: ['EMPTY=', '=x', 'nothing'] }, 'pod');
-    expect(environment.slice(2)).toEqual(['EMPTY=']);
+    const environment = environmentOf(asked(), { Env: ['EMPTY=', '=x', 'nothing'] }, place);
+    expect(environment.slice(2)).toEqual(['EMPTY=', 'HOME=/root']);
+  });
+
+  test('has the home of the user unless one is given', () => {
+    const home = (Env: string[]) =>
+      environmentOf(asked(), { Env }, place).filter((each) => each.startsWith('HOME='));
+    expect(home(['HOME=/srv'])).toEqual(['HOME=/srv']);
+    expect(home(['HOME='])).toEqual(['HOME=/root']);
   });
 
   test('names a terminal where there is one', () => {
-    expect(environmentOf(asked({ tty: true }), {}, 'pod')).toContain('TERM=xterm');
-    expect(environmentOf(asked(), {}, 'pod').join()).not.toContain('TERM=');
+    expect(environmentOf(asked({ tty: true }), {}, place)).toContain('TERM=xterm');
+    expect(environmentOf(asked(), {}, place).join()).not.toContain('TERM=');
   });
 });
 

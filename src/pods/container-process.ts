@@ -21,11 +21,15 @@ export function argvOf(config: ContainerConfig, image: ProcessDefaults): string[
   return argv;
 }
 
-/** The environment; of two values for one name the later counts, at the place of the first. */
+/**
+ * The environment; of two values for one name the later counts, at the place of the first.
+ * Without a HOME, or with an empty one, runtimes would look it up in the image's own
+ * /etc/passwd, by means that a hostile one can hang.
+ */
 export function environmentOf(
   config: ContainerConfig,
   image: ProcessDefaults,
-  hostname: string,
+  { hostname, home }: { hostname: string; home: string },
 ): string[] {
   const variables = new Map([['PATH', DEFAULT_PATH]]);
   if (config.tty) variables.set('TERM', 'xterm');
@@ -35,6 +39,7 @@ export function environmentOf(
     if (split > 0) variables.set(each.slice(0, split), each.slice(split + 1));
   }
   for (const { key, value } of config.envs) variables.set(key, value);
+  if (!variables.get('HOME')) variables.set('HOME', home);
   return [...variables].map(([key, value]) => `${key}=${value}`);
 }
 

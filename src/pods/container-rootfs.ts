@@ -1,4 +1,6 @@
-import { chmod, chown, mkdir, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ifExists, KeelsonError } from '../base/index.ts';
 import { mountOverlay, unmountAll } from '../linux/index.ts';
 import type { ContainerPaths } from './container-paths.ts';
 
@@ -21,6 +23,24 @@ export async function mountRootfs(
   await mkdir(paths.work, { mode: 0o700 });
   await mkdir(paths.rootfs, { mode: 0o755 });
   mountOverlay({ lower: layers, upper: paths.upper, work: paths.work, target: paths.rootfs });
+}
+
+/** Directories of a root filesystem in which runtimes mount and make things by name. */
+const MOUNT_POINTS = ['proc', 'dev', 'sys'];
+
+/**
+ * Fails with INVALID_ARGUMENT if an image has something else in place of a directory where
+ * runtimes mount. runc 1.1 makes and removes files below `/dev` without looking where a link
+ * in its place leads to: on the host.
+ */
+export async function checkMountPoints(paths: ContainerPaths): Promise<void> {
+  for (const name of MOUNT_POINTS) {
+    const found = await ifExists(lstat(join(paths.rootfs, name)));
+    if (found === undefined || found.isDirectory()) continue;
+    throw new KeelsonError('INVALID_ARGUMENT', `Cannot use the image's "/${name}"`, {
+      reason: `it is ${found.isSymbolicLink() ? 'a link' : 'a file'}, not a directory`,
+    });
+  }
 }
 
 /** Unmounts the root filesystem and deletes what the container wrote. Absence is fine. */

@@ -25,6 +25,7 @@ import {
   workingDirectoryOf,
 } from './container-process.ts';
 import { oomScoreAdjFor, resourcesFor } from './container-resources.ts';
+import { homeDirectoryOf } from './container-user.ts';
 import { volumeMounts } from './image-volumes.ts';
 import { pidNamespacePath } from './pid-namespace.ts';
 import type { HostFacts, Pods } from './pods.ts';
@@ -51,7 +52,10 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
     readonlyRootfs: security.readonlyRootfs,
     process: {
       args: argvOf(config, defaults),
-      env: environmentOf(config, defaults, hostname),
+      env: environmentOf(config, defaults, {
+        hostname,
+        home: homeDirectoryOf(paths.rootfs, container.user.uid),
+      }),
       cwd: workingDirectoryOf(config, defaults),
       user: {
         uid: container.user.uid,

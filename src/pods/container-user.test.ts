@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeNode, S_IF } from '../linux/index.ts';
 import type { ContainerSecurity } from './config.ts';
-import { resolveUser } from './container-user.ts';
+import { homeDirectoryOf, resolveUser } from './container-user.ts';
 
 const PASSWD = `root:x:0:0:root:/root:/bin/sh
 web:x:1000:1001:Web:/:/bin/sh
@@ -169,5 +169,20 @@ describe('hostile accounts', () => {
   test('are not needed for numbers', async () => {
     await rm(join(rootfs, 'etc'), { recursive: true });
     expect(resolve({}, '5:6')).toEqual({ uid: 5, gid: 6, supplementalGroups: [6] });
+  });
+});
+
+describe('the home directory of a user', () => {
+  test('is that of the first line with the id', async () => {
+    await write('a:x:1:1:A:/first:/bin/sh\nb:x:1:1:B:/second:/bin/sh\nc:x:2:2::\n', GROUP);
+    expect(homeDirectoryOf(rootfs, 1)).toBe('/first');
+  });
+
+  test('is / where none is named', async () => {
+    await write('c:x:2:2::\n', GROUP);
+    expect(homeDirectoryOf(rootfs, 2)).toBe('/');
+    expect(homeDirectoryOf(rootfs, 3)).toBe('/');
+    await rm(join(rootfs, 'etc'), { recursive: true });
+    expect(homeDirectoryOf(rootfs, 2)).toBe('/');
   });
 });

@@ -34,6 +34,12 @@ export function resolveUser(
   };
 }
 
+/** The home directory of a user by the image's own /etc/passwd, `/` where that has none. */
+export function homeDirectoryOf(rootfs: string, uid: number): string {
+  const line = readLines(rootfs, '/etc/passwd').find(([, , id]) => isId(id) && Number(id) === uid);
+  return line?.[5] || '/';
+}
+
 /** A user name or number, as asked; undefined leaves it to the image. */
 function requestedUser(security: ContainerSecurity): string | undefined {
   if (security.runAsUser !== undefined) return String(security.runAsUser);
@@ -60,18 +66,21 @@ interface Group {
 
 /** passwd(5), group(5). Lines that make no sense are skipped. */
 function readAccounts(rootfs: string): { users: User[]; groups: Group[] } {
-  const lines = (path: string) =>
-    (readFileInRoot(rootfs, path) ?? '').split('\n').map((line) => line.trim().split(':'));
   return {
-    users: lines('/etc/passwd').flatMap(([name, , uid, gid]) =>
+    users: readLines(rootfs, '/etc/passwd').flatMap(([name, , uid, gid]) =>
       name && isId(uid) && isId(gid) ? [{ name, uid: Number(uid), gid: Number(gid) }] : [],
     ),
-    groups: lines('/etc/group').flatMap(([name, , gid, members]) =>
+    groups: readLines(rootfs, '/etc/group').flatMap(([name, , gid, members]) =>
       name && isId(gid)
         ? [{ name, gid: Number(gid), members: (members ?? '').split(',').filter(Boolean) }]
         : [],
     ),
   };
+}
+
+function readLines(rootfs: string, path: string): string[][] {
+  const text = readFileInRoot(rootfs, path) ?? '';
+  return text.split('\n').map((line) => line.trim().split(':'));
 }
 
 function findAccount(

@@ -1,13 +1,14 @@
-import { mkdir, open, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { during, expectValue, KeelsonError, newId, Steps } from '../base/index.ts';
 import { identifyProcess, signalNumber } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
 import { cgroupsPathOf } from './cgroup-paths.ts';
 import type { ContainerConfig } from './config.ts';
+import { prepareLog } from './container-log.ts';
 import { type ContainerPaths, containerPaths } from './container-paths.ts';
-import { mountRootfs, removeRootfs } from './container-rootfs.ts';
+import { checkMountPoints, mountRootfs, removeRootfs } from './container-rootfs.ts';
 import { containerSpec, stopSignalFor } from './container-spec.ts';
 import { resolveUser } from './container-user.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
@@ -63,6 +64,7 @@ async function create(
     () => mountRootfs(paths, { layers: pods.images.layerPaths(image), root: image.root }),
     () => removeRootfs(paths),
   );
+  await checkMountPoints(paths);
   const record = { ...intent, ...userOf(config, image, paths) };
   await steps.run('write bundle', () => writeBundle(pods, { record, sandbox, image, paths }));
   const pid = await steps.run(
@@ -166,10 +168,7 @@ async function writeBundle(
   });
   await mkdir(paths.bundle, { mode: 0o700 });
   await writeFile(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-  if (record.logPath !== undefined) {
-    await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
-    await using _log = await open(record.logPath, 'a', 0o640);
-  }
+  await prepareLog(record.logPath, sandbox.config.logDirectory);
 }
 
 function monitor(

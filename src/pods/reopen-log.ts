@@ -2,6 +2,7 @@ import { watch } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { abandonOn, ifExists, withTimeout } from '../base/index.ts';
+import { checkLog } from './container-log.ts';
 import { containerPaths } from './container-paths.ts';
 import type { Pods } from './pods.ts';
 import { runningContainer } from './running-container.ts';
@@ -21,6 +22,7 @@ export async function reopenContainerLog(
   const container = runningContainer(pods, idOrPrefix, 'reopen the log of');
   const path = container.logPath;
   if (path === undefined) return;
+  await checkLog(path, pods.sandboxes.get(container.sandboxId).config.logDirectory);
   const deadline = withTimeout(signal, REOPEN_DEADLINE);
   const { promise: appeared, resolve } = Promise.withResolvers<void>();
   using _watcher = disposable(

@@ -48,6 +48,7 @@ cp -r "$kernel/package/lib/modules" "$work/ram/lib/"
 busybox depmod -b "$work/ram" "$(basename "$kernel"/package/lib/modules/*)"
 cp test/vm/init "$work/ram/init"
 chmod 755 "$work/ram/init"
+echo "$root" >"$work/ram/checkout"
 {
   printf "cd '%s'\n" "$root"
   printf "exec '%s' node_modules/vitest/vitest.mjs run --testTimeout=300000 --hookTimeout=300000 --no-color" "$NODE"

@@ -1,15 +1,19 @@
 import { spawnSync } from 'node:child_process';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
+  ask,
   Bench,
   BuiltIn,
   type Config,
+  clearOwnHost,
   comparable,
   enterOwnHost,
   inside,
   networkOf,
   newContainerId,
+  ownHost,
   runReference,
+  serveAddress,
 } from './plugin-harness.ts';
 
 /**
@@ -30,6 +34,7 @@ const HAS = {
   ipvlan: kernelHas('link', 'p0', 'type', 'ipvlan'),
   vlan: kernelHas('link', 'p0', 'type', 'vlan', 'id', '5'),
   vrf: kernelHas('type', 'vrf', 'table', '9'),
+  vlanFiltering: kernelHas('type', 'bridge', 'vlan_filtering', '1'),
 };
 
 const ours = new BuiltIn();
@@ -136,5 +141,101 @@ describe.runIf(HAS.dummy)('dummy', () => {
     await ours.check(config, { ...call, prevResult: result });
     await ours.del(config, { ...call, prevResult: result });
     expect(inside(netns, 'ip', 'link')).not.toContain('eth0');
+  });
+});
+
+describe.runIf(HAS.vlanFiltering && HAS.vlan)('VLANs of a bridge', () => {
+  beforeAll(() => clearOwnHost());
+  afterEach(() => clearOwnHost());
+
+  const config = (more: object, last = 2): Config => ({
+    type: 'bridge',
+    bridge: 'br0',
+    ipam: { type: 'static', addresses: [{ address: `10.6.0.${last}/24` }] },
+    ...more,
+  });
+  const call = () => ({ containerId: newContainerId(), netns: bench.namespace() });
+
+  /** The VLANs of each link of a host, as bridge(8) shows them. */
+  const vlansOf = (host: string | undefined) =>
+    Object.fromEntries(
+      (
+        JSON.parse(inside(host, 'bridge', '-json', 'vlan')) as {
+          ifname: string;
+          vlans: { vlan: number; vlanEnd?: number; flags?: string[] }[];
+        }[]
+      ).map(({ ifname, vlans }) => [
+        ifname.replace(/^veth[0-9a-f]{8}/, 'veth*'),
+        vlans.map(({ vlan, flags = [] }) => [vlan, ...flags].join(' ')),
+      ]),
+    );
+
+  test.each([
+    { vlan: 7 },
+    { vlan: 7, isGateway: true },
+    { vlan: 7, isDefaultGateway: true, mtu: 1400 },
+    { vlan: 7, ipam: {} },
+  ])('%j', async (more) => {
+    const host = bench.host();
+    const [mine, theirs] = [call(), call()];
+    const expected = runReference(host, 'ADD', config(more), theirs);
+    const result = await ours.add(config(more), mine);
+    expect(comparable(result)).toEqual(comparable(expected));
+    expect(vlansOf(undefined)).toEqual(vlansOf(host));
+    expect(vlansOf(undefined)).toMatchObject({
+      'veth*': ['1 Egress Untagged', '7 PVID Egress Untagged'],
+    });
+    await alike(mine.netns, theirs.netns);
+    if (more.ipam === undefined) await ours.check(config(more), { ...mine, prevResult: result });
+    await ours.del(config(more), mine);
+    runReference(host, 'DEL', config(more), theirs);
+    expect(vlansOf(undefined)).toEqual(vlansOf(host));
+  });
+
+  // Debian's reference plugins do not have these keys yet.
+  const trunk = [{ id: 5 }, { minID: 10, maxID: 12 }];
+  test.each([
+    [{ vlanTrunk: trunk }, ['1 PVID Egress Untagged', '5', '10', '11', '12']],
+    [{ vlanTrunk: trunk, preserveDefaultVlan: false }, ['5', '10', '11', '12']],
+    [{ vlan: 7, preserveDefaultVlan: false }, ['7 PVID Egress Untagged']],
+  ])('%j', async (more, expected) => {
+    await ours.add(config(more), call());
+    expect(vlansOf(undefined)['veth*']).toEqual(expected);
+    expect(inside(undefined, 'ip', '-d', 'link', 'show', 'br0')).toContain('vlan_filtering 1');
+  });
+
+  test('an old bridge begins to filter', async () => {
+    inside(undefined, 'ip', 'link', 'add', 'br0', 'type', 'bridge');
+    await ours.add(config({ vlan: 7 }), call());
+    expect(inside(undefined, 'ip', '-d', 'link', 'show', 'br0')).toContain('vlan_filtering 1');
+  });
+
+  test('traffic stays in its VLAN, and a trunk is in several', async () => {
+    const own = { preserveDefaultVlan: false };
+    const [seven, seventh, eight, trunked] = [call(), call(), call(), call()];
+    await ours.add(config({ vlan: 7, isGateway: true, ...own }, 2), seven);
+    await ours.add(config({ vlan: 7, ...own }, 3), seventh);
+    await ours.add(config({ vlan: 8, ...own }, 4), eight);
+    await ours.add(config({ vlanTrunk: [{ minID: 7, maxID: 8 }], ...own }, 5), trunked);
+    for (const id of ['7', '8']) {
+      const name = `vlan${id}`;
+      inside(trunked.netns, ...`ip link add link eth0 name ${name} type vlan id ${id}`.split(' '));
+      inside(trunked.netns, 'ip', 'link', 'set', name, 'up');
+      inside(trunked.netns, 'ip', 'addr', 'add', `10.6.${id}.5/32`, 'dev', name);
+    }
+    inside(trunked.netns, 'ip', 'route', 'add', '10.6.0.2/32', 'dev', 'vlan7', 'src', '10.6.7.5');
+    inside(trunked.netns, 'ip', 'route', 'add', '10.6.0.4/32', 'dev', 'vlan8', 'src', '10.6.8.5');
+    for (const { netns } of [seven, eight])
+      inside(netns, 'ip', 'route', 'add', '10.6.0.0/16', 'dev', 'eth0');
+    const servers = [seven, eight].map(({ netns }) => serveAddress(netns, 80));
+    try {
+      expect(await ask(seventh.netns, '10.6.0.2', 80)).toBe('10.6.0.3');
+      expect(await ask(ownHost(), '10.6.0.2', 80)).toBe('10.6.0.1');
+      await expect(ask(seventh.netns, '10.6.0.4', 80)).rejects.toThrow();
+      expect(await ask(trunked.netns, '10.6.0.2', 80)).toBe('10.6.7.5');
+      expect(await ask(trunked.netns, '10.6.0.4', 80)).toBe('10.6.8.5');
+    } finally {
+      for (const server of servers) server.close();
+    }
   });
 });

@@ -6,15 +6,19 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { NEVER } from '../../src/base/index.ts';
 import { DhcpClient } from '../../src/cni/plugins/dhcp/client.ts';
-import { NetworkNamespace } from '../../src/linux/index.ts';
+import { NetworkNamespace, PacketSocket } from '../../src/linux/index.ts';
 import {
   Bench,
   BuiltIn,
   type Config,
   clearOwnHost,
+  comparable,
   enterOwnHost,
   inside,
   newContainerId,
+  ownHost,
+  REFERENCE,
+  runReference,
 } from './plugin-harness.ts';
 
 const bench = new Bench();
@@ -93,14 +97,18 @@ test('gets an address, and gives it back', async () => {
 });
 
 test('classless routes replace the router', async () => {
-  await startServer(3600, ['option staticroutes 10.0.0.0/8 10.50.0.7, 192.0.2.128/25 10.50.0.8']);
+  const routes = '10.0.0.0/8 10.50.0.7, 192.0.2.128/25 10.50.0.8, 10.9.0.0/16 0.0.0.0';
+  await startServer(3600, [`option staticroutes ${routes}`]);
   const one = options();
   const request = [{ option: '121' }, { option: 'routers' }];
   const result = await ours.add(config({ request }), one);
   expect(result['routes']).toEqual([
     { dst: '10.0.0.0/8', gw: '10.50.0.7' },
     { dst: '192.0.2.128/25', gw: '10.50.0.8' },
+    { dst: '10.9.0.0/16' },
   ]);
+  expect(inside(one.netns, 'ip', 'route')).toContain('10.9.0.0/16 dev eth0 scope link');
+  await ours.check(config({ request }), { ...one, prevResult: result });
   await ours.del(config(), one);
 });
 
@@ -181,6 +189,68 @@ test('without an answer ADD ends with its signal, and nothing stays', async () =
   });
   expect(existsSync(records) ? readdirSync(records) : []).toEqual([]);
   await ours.del(config(), one);
+});
+
+/** What a client says in a frame; undefined in those of others. */
+function decodeRequest(frame: Buffer): { type: string | undefined } | undefined {
+  const bootp = frame.subarray(14 + 20 + 8);
+  if (frame[23] !== 17 || frame.readUInt16BE(36) !== 67) return undefined;
+  const options = new Map<number, string>();
+  for (let at = 240; bootp[at] !== 255 && at < bootp.length; at += 2 + (bootp[at + 1] ?? 0)) {
+    const value = bootp.subarray(at + 2, at + 2 + (bootp[at + 1] ?? 0));
+    // The reference asks for parameters in any order.
+    options.set(bootp[at] ?? 0, (bootp[at] === 55 ? value.sort() : value).toString('hex'));
+  }
+  const hex = (from: number, to: number) => bootp.subarray(from, to).toString('hex');
+  return {
+    type: options.get(53),
+    ...{ to: frame.toString('hex', 0, 6), flags: hex(10, 12), clientIp: hex(12, 16) },
+    ...{ mac: hex(28, 34), options: Object.fromEntries(options) },
+  };
+}
+
+test('says what the reference says, and answers the same', async () => {
+  await startServer(3600);
+  const socket = join(bench.directory, 'dhcp.sock');
+  const daemon = spawn(join(REFERENCE, 'dhcp'), ['daemon', '-socketpath', socket]);
+  const [link] = JSON.parse(inside(undefined, 'ip', '-json', 'link', 'show', 'br0'));
+  using capture = new PacketSocket(link.ifindex);
+  const said = () => {
+    const messages: ReturnType<typeof decodeRequest>[] = [];
+    for (let got = capture.receive(); got !== undefined; got = capture.receive()) {
+      messages.push(decodeRequest(got));
+    }
+    return messages.filter((one) => one !== undefined);
+  };
+  const all = {
+    ...config({
+      daemonSocketPath: socket,
+      provide: [
+        { option: 'host-name', value: 'web', fromArg: 'K8S_POD_NAME' },
+        { option: '60', value: 'keel' },
+      ],
+      request: [{ option: '6' }, { option: 'routers' }],
+    }),
+    // With another hardware address it would get another IP address.
+    runtimeConfig: { mac: '02:00:00:00:50:01' },
+  };
+  const one = { ...options(), args: 'IgnoreUnknown=1;K8S_POD_NAME=web-0' };
+  try {
+    await expect.poll(() => existsSync(socket)).toBe(true);
+    const expected = runReference(ownHost(), 'ADD', all, one);
+    const messages = said();
+    runReference(ownHost(), 'DEL', all, one);
+    said();
+    const result = await ours.add(all, one);
+    expect(comparable(result)).toEqual(comparable(expected));
+    expect(said()).toEqual(messages);
+    expect(messages.map((message) => message?.type)).toEqual(['01', '03']);
+    await ours.del(all, one);
+    // That of Debian's daemon, which looks for the interface on the host, never leaves.
+    expect(said()).toMatchObject([{ type: '07', clientIp: '0a320014', mac: '020000005001' }]);
+  } finally {
+    daemon.kill('SIGKILL');
+  }
 });
 
 test.each([

@@ -73,13 +73,17 @@ export class DhcpClient {
     using socket = this.#pod.inside(() => new PacketSocket(link.index));
     return await work((message, wanted, signal) => {
       const options = new Map([...this.#options, ...(message.options ?? [])]);
-      return ask(socket, { ...message, mac: link.mac, options }, wanted, signal);
+      // An ipvlan gets what is sent to its hardware address only if it has the IP address too.
+      const broadcast = link.kind === 'ipvlan';
+      return ask(socket, { ...message, mac: link.mac, broadcast, options }, wanted, signal);
     });
   }
 }
 
 type Exchange = (
-  message: Omit<DhcpMessage, 'mac' | 'options'> & { options?: ReadonlyMap<number, Buffer> },
+  message: Omit<DhcpMessage, 'mac' | 'broadcast' | 'options'> & {
+    options?: ReadonlyMap<number, Buffer>;
+  },
   wanted: readonly number[],
   signal: AbortSignal,
 ) => Promise<DhcpMessage>;

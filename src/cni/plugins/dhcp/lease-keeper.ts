@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { ifExists, readTextIfExists, withTimeout, writeFileAtomic } from '../../../base/index.ts';
 import { changeLink, NetworkNamespace } from '../../../linux/index.ts';
 import { DhcpClient } from './client.ts';
@@ -27,6 +28,8 @@ interface Kept {
 
 /** Milliseconds until a renewal that failed is tried again. */
 const RETRY = 60_000;
+/** Milliseconds that timers can hold; leases may be for ever. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * Keeps leases by renewing them, as long as this process lives; the next one goes on
@@ -119,7 +122,7 @@ export class LeaseKeeper {
       try {
         using open = pod;
         const client = clientOf(open, record);
-        const inTime = withTimeout(signal, deadline - Date.now());
+        const inTime = withTimeout(signal, Math.min(deadline - Date.now(), LONGEST_TIMER));
         if (!rebinding) return await client.renew(lease, inTime);
         const other = await client.acquire(inTime);
         // The container has the old address: another one is of no use.
@@ -183,21 +186,10 @@ function parseRecord(text: string | undefined): LeaseRecord | undefined {
   }
 }
 
-/** Waits for a moment. Does not keep the process alive. */
-function until(moment: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(
-      () => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      },
-      Math.max(0, moment - Date.now()),
-    ).unref();
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
+/** Waits for a moment, however far. Does not keep the process alive. */
+async function until(moment: number, signal: AbortSignal): Promise<void> {
+  do {
+    const rest = Math.max(0, moment - Date.now());
+    await setTimeout(Math.min(rest, LONGEST_TIMER), undefined, { signal, ref: false });
+  } while (Date.now() < moment);
 }

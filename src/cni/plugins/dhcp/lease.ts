@@ -1,4 +1,4 @@
-import { formatCidr, formatIp } from '../../../base/index.ts';
+import { formatCidr, formatIp, isUnspecified } from '../../../base/index.ts';
 import type { CniRoute } from '../../spec/index.ts';
 import { type DhcpMessage, OPTION } from './message.ts';
 
@@ -14,18 +14,19 @@ export interface Lease {
   readonly expireAt: number;
 }
 
-/** A lease for ever is looked after this often, in seconds: what timers can hold. */
-const LONGEST = 7 * 24 * 3600;
+/** For how long a lease is that does not say so, in seconds. */
+const DEFAULT_TIME = 3600;
+/** Of a route: its destination is on the link (rtnetlink(7)). */
+const SCOPE_LINK = 253;
 
 /** The lease in an acknowledgement; undefined if it lacks what a lease needs. */
 export function leaseOf(ack: DhcpMessage, now: number): Lease | undefined {
   const { options, yourIp } = ack;
   const mask = options.get(OPTION.SUBNET_MASK);
-  const seconds = number32(options.get(OPTION.LEASE_TIME));
-  if (mask?.length !== 4 || seconds === undefined || yourIp === undefined) return undefined;
+  if (mask?.length !== 4 || yourIp === undefined) return undefined;
   const prefix = prefixOf(mask);
   if (prefix === undefined) return undefined;
-  const time = Math.min(seconds, LONGEST);
+  const time = number32(options.get(OPTION.LEASE_TIME)) ?? DEFAULT_TIME;
   const rebind = within(number32(options.get(OPTION.REBINDING_TIME)), time, 0.85);
   const renew = Math.min(within(number32(options.get(OPTION.RENEWAL_TIME)), time, 0.5), rebind);
   const router = options.get(OPTION.ROUTER);
@@ -56,7 +57,7 @@ function routesOf(options: ReadonlyMap<number, Buffer>): CniRoute[] {
   ];
 }
 
-/** Prefix length, as many bytes of the destination as that needs, gateway. */
+/** Prefix length, as many bytes of the destination as that needs, gateway (0.0.0.0: on the link). */
 function classlessRoutes(value: Buffer): CniRoute[] {
   const routes: CniRoute[] = [];
   let at = 0;
@@ -67,7 +68,10 @@ function classlessRoutes(value: Buffer): CniRoute[] {
     const ip = Buffer.alloc(4);
     value.copy(ip, 0, at + 1, at + 1 + size);
     const gateway = value.subarray(at + 1 + size, at + 5 + size);
-    routes.push({ dst: formatCidr({ ip, prefix }), gw: formatIp(gateway) });
+    const dst = formatCidr({ ip, prefix });
+    routes.push(
+      isUnspecified(gateway) ? { dst, scope: SCOPE_LINK } : { dst, gw: formatIp(gateway) },
+    );
     at += 5 + size;
   }
   return routes;

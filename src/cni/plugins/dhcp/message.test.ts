@@ -19,7 +19,7 @@ test('a request is a frame that goes to everybody', () => {
   expect(frame.subarray(34, 42).toString('hex')).toBe('00440043' + '0134' + '0000');
   const bootp = frame.subarray(42);
   expect(bootp).toHaveLength(300);
-  expect(bootp.subarray(0, 12).toString('hex')).toBe('01010600' + '01020304' + '00008000');
+  expect(bootp.subarray(0, 12).toString('hex')).toBe('01010600' + '01020304' + '00000000');
   expect(bootp.subarray(236, 250).toString('hex')).toBe(
     '63825363' + '350101' + '3d0400616263' + 'ff',
   );
@@ -102,10 +102,11 @@ test('times that the server says, unless they make no sense', () => {
   expect([odd?.renewAt, odd?.rebindAt]).toEqual([1800_000, 3060_000]);
 });
 
-test('a lease for ever is looked after weekly', () => {
+test('a lease for ever, and one that does not say how long', () => {
   const [mask, , ...others] = plain;
-  const lease = leaseOf(ack([mask, [OPTION.LEASE_TIME, 'ffffffff'], ...others]), 0);
-  expect(lease?.expireAt).toBe(7 * 24 * 3600_000);
+  const forEver = leaseOf(ack([mask, [OPTION.LEASE_TIME, 'ffffffff'], ...others]), 0);
+  expect(forEver?.expireAt).toBe((2 ** 32 - 1) * 1000);
+  expect(leaseOf(ack([mask, ...others]), 0)?.expireAt).toBe(3600_000);
 });
 
 test('static routes stand beside the router, classless ones in place of both', () => {
@@ -115,10 +116,14 @@ test('static routes stand beside the router, classless ones in place of both', (
     { dst: '192.0.2.0/24', gw: '10.0.0.8' },
     { dst: '0.0.0.0/0', gw: '10.0.0.1' },
   ]);
-  const classless = [OPTION.CLASSLESS_ROUTES, '000a000009' + '19c00002800a000008'] as const;
+  const classless = [
+    OPTION.CLASSLESS_ROUTES,
+    '000a000009' + '19c00002800a000008' + '100a0900000000',
+  ] as const;
   expect(leaseOf(ack([...plain, static33, classless]), 0)?.routes).toEqual([
     { dst: '0.0.0.0/0', gw: '10.0.0.9' },
     { dst: '192.0.2.128/25', gw: '10.0.0.8' },
+    { dst: '10.9.0.0/16', scope: 253 },
   ]);
 });
 
@@ -131,7 +136,6 @@ test.each([
       [OPTION.SUBNET_MASK, 'ff00ff00'],
     ],
   ],
-  ['time', [[OPTION.SUBNET_MASK, 'ffffff00']]],
 ] as const)('without a %s there is no lease', (_, options) => {
   expect(leaseOf(ack(options), 0)).toBeUndefined();
 });

@@ -40,6 +40,8 @@ export interface DhcpMessage {
   readonly transaction: number;
   /** The client's hardware address. */
   readonly mac: Uint8Array;
+  /** The server is to answer to everybody's hardware address, not to the client's. */
+  readonly broadcast?: boolean;
   /** The address that the client has (`ciaddr`). */
   readonly clientIp?: Ip;
   /** The address that the server gives (`yiaddr`). */
@@ -73,7 +75,7 @@ function encodeBootp(message: DhcpMessage): Buffer {
   head.writeUInt8(1, 1); // Ethernet
   head.writeUInt8(6, 2);
   head.writeUInt32BE(message.transaction, 4);
-  if (message.type !== DHCP.RELEASE) head.writeUInt16BE(BROADCAST_FLAG, 10);
+  if (message.broadcast) head.writeUInt16BE(BROADCAST_FLAG, 10);
   if (message.clientIp !== undefined) head.set(message.clientIp, 12);
   head.set(message.mac, 28);
   head.writeUInt32BE(MAGIC, BOOTP);

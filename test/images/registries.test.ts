@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { NEVER, SILENT } from '../../src/base/index.ts';
 import { buildImage, buildLayer, type FixtureImage } from '../fixtures/image.ts';
 import { freePort } from '../fixtures/registry.ts';
@@ -389,6 +389,31 @@ describe('tokens', () => {
     expect((await test.pull(`${registry.host}/app`, { credentials })).id).toBe(image.id);
   });
 
+  test.each([300, 30])('that hold for %i seconds are not used longer', async (expires) => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      const { registry, tokens } = await guarded({ expires });
+      const test = await store({});
+      const pull = async () => {
+        await test.pull(`${registry.host}/app`, {
+          credentials: { username: 'user', password: 'pass:word' },
+        });
+        return [tokens.calls.length, registry.calls.at(-1)?.headers.authorization];
+      };
+      expect(await pull()).toEqual([1, 'Bearer token-1']);
+      vi.setSystemTime(Date.now() + (expires * 1000) / 2);
+      expect(await pull()).toEqual([1, 'Bearer token-1']);
+      registry.calls.length = 0;
+      vi.setSystemTime(Date.now() + (expires * 1000) / 2 - 1000);
+      expect(await pull()).toEqual([2, 'Bearer token-2']);
+      expect(registry.calls.map(({ headers }) => headers.authorization)).not.toContain(
+        'Bearer token-1',
+      );
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test('for an identity token', async () => {
     const { registry, tokens } = await guarded({ identity: 'refresh-me' });
     const test = await store({});
@@ -443,12 +468,19 @@ describe('redirects', () => {
 
   test('within the host keep it, and in a circle end', async () => {
     const registry = await start();
+    registry.mountAt('/moved');
     registry.onCall((call, response) => {
-      if (!call.url.includes('/blobs/') || call.url.includes('moved')) return undefined;
-      response.writeHead(302, { location: '/loop' });
+      if (call.headers.authorization === undefined) {
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' });
+      } else if (!call.url.startsWith('/moved/')) {
+        response.writeHead(302, { location: call.url.replace('/v2/', '/moved/') });
+      } else return undefined;
       response.end();
       return true;
     });
+    const credentials = { username: 'u', password: 'p' };
+    const moved = await (await store({})).pull(`${registry.host}/app`, { credentials });
+    expect(moved.id).toBe(image.id);
     const looping = await start();
     looping.onCall((_, response) => {
       response.writeHead(302, { location: '/loop' });
@@ -509,6 +541,46 @@ describe('auth files and helpers', () => {
       expect(explained[0]?.credentials).toBe(
         'user "file" with a password from credential helper "test"',
       );
+    } finally {
+      process.env['PATH'] = path;
+    }
+  });
+
+  test('the credential helper for all registries, after the entries of the file', async () => {
+    const registry = await basic();
+    const helper = join(directory, 'docker-credential-all');
+    writeFileSync(
+      helper,
+      `#!/bin/sh\nread host\n[ "$host" = "${registry.host}" ] || { echo "credentials not found"; exit 1; }\necho '{"Username":"<token>","Secret":"secret"}'\n`,
+    );
+    chmodSync(helper, 0o755);
+    writeFileSync(
+      file(),
+      JSON.stringify({
+        credsStore: 'all',
+        auths: { 'registry.test': { auth: btoa('file:secret') }, [registry.host]: {} },
+      }),
+    );
+    const path = process.env['PATH'];
+    process.env['PATH'] = `${directory}:${path}`;
+    try {
+      const test = await store({ authFiles: [file()] });
+      const credentials = async (name: string) =>
+        (await test.store.explain(name, { signal: NEVER }))[0]?.credentials;
+      expect(await credentials(`${registry.host}/app`)).toBe(
+        'an identity token from credential helper "all"',
+      );
+      expect(await credentials('registry.test/app')).toBe(
+        `user "file" with a password from "${file()}"`,
+      );
+      expect(await credentials('other.test/app')).toBe('none (no credentials configured)');
+      writeFileSync(helper, '#!/bin/sh\necho secret-in-the-answer\n');
+      const failure = await test.pull(`${registry.host}/app`).catch((error: Error) => error);
+      expect(failure).toMatchObject({
+        code: 'FAILED_PRECONDITION',
+        message: expect.stringContaining('its answer is malformed'),
+      });
+      expect(String(failure)).not.toContain('secret-in');
     } finally {
       process.env['PATH'] = path;
     }

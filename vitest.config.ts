@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^keelson\/cni$/, replacement: source('src/cni/index.ts') },
       { find: /^keelson\/cni\/plugin$/, replacement: source('src/cni/kit/index.ts') },
+      { find: /^keelson\/csi\/driver$/, replacement: source('src/csi/kit/index.ts') },
     ],
   },
   test: {

@@ -11,4 +11,5 @@ export * from './semaphore.ts';
 export * from './signals.ts';
 export * from './spans.ts';
 export * from './splice.ts';
+export * from './stale-socket.ts';
 export * from './steps.ts';

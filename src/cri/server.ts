@@ -1,8 +1,7 @@
-import { chmod, lstat, mkdir, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { chmod, mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
-import { during, ifExists, KeelsonError } from '../base/index.ts';
+import { during, KeelsonError, removeStaleSocket } from '../base/index.ts';
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 import { Calls } from './calls.ts';
 import type { CriContext } from './context.ts';
@@ -89,7 +88,7 @@ export class CriServer implements AsyncDisposable {
   async #bindUnix(server: Server, address: string): Promise<void> {
     const path = address.slice('unix://'.length);
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-    await removeStaleSocket(path);
+    await removeStaleSocket(path, 'choose another --listen address');
     await bind(server, `unix:${path}`, ServerCredentials.createInsecure());
     this.#sockets.push(path);
     await chmod(path, 0o660);
@@ -127,26 +126,4 @@ function bind(server: Server, address: string, credentials: ServerCredentials): 
       else reject(error);
     });
   });
-}
-
-/** A socket that nobody listens on was left by a daemon that was killed. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const there = await ifExists(lstat(path));
-  if (there === undefined) return;
-  if (!there.isSocket()) {
-    throw new KeelsonError('ALREADY_EXISTS', `"${path}" is no socket`, {
-      hint: 'choose another --listen address, or move away what is there',
-    });
-  }
-  const answered = await new Promise<boolean>((resolve) => {
-    const probe = connect(path, () => resolve(true));
-    probe.on('error', () => resolve(false));
-    probe.on('connect', () => probe.destroy());
-  });
-  if (answered) {
-    throw new KeelsonError('ALREADY_EXISTS', `Socket "${path}" is in use`, {
-      hint: 'another daemon listens there: stop it, or choose another --listen address',
-    });
-  }
-  await rm(path, { force: true });
 }

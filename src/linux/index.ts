@@ -28,3 +28,4 @@ export * from './seqpacket.ts';
 export * from './signals.ts';
 export * from './start.ts';
 export * from './systemd.ts';
+export * from './unmount-program.ts';

@@ -1,5 +1,5 @@
 import { span } from '../../base/index.ts';
-import {
+import type {
   ControllerService,
   GroupControllerService,
   IdentityService,
@@ -7,15 +7,13 @@ import {
   SnapshotMetadataService,
 } from '../../gen/csi/v1/csi.ts';
 import { checkAnswer } from './answers.ts';
+import { type RequestOf, type ResponseOf, rpcOf, SERVICES } from './services.ts';
 import { type CallOptions, SocketClient, type UnaryMethod } from './socket-client.ts';
 
 /** Milliseconds that kubelet grants a call. */
 export const CALL_TIMEOUT = 120_000;
 
 type Method = UnaryMethod<never, unknown> & { readonly responseStream: boolean };
-
-type RequestOf<M> = M extends { requestSerialize: (value: infer T) => Buffer } ? T : never;
-type ResponseOf<M> = M extends { responseDeserialize: (bytes: Buffer) => infer T } ? T : never;
 
 /** The calls of a service as functions. Streamed answers are iterated. */
 export type Calls<S> = {
@@ -56,11 +54,11 @@ export class CsiClient implements Disposable {
     this.#socket = new SocketClient(endpoint, options.timeout ?? CALL_TIMEOUT);
     this.path = this.#socket.path;
     const driver = options.driver ?? this.path;
-    this.identity = callsOf(this.#socket, IdentityService, driver);
-    this.controller = callsOf(this.#socket, ControllerService, driver);
-    this.groupController = callsOf(this.#socket, GroupControllerService, driver);
-    this.node = callsOf(this.#socket, NodeService, driver);
-    this.snapshotMetadata = callsOf(this.#socket, SnapshotMetadataService, driver);
+    this.identity = callsOf(this.#socket, SERVICES.identity, driver);
+    this.controller = callsOf(this.#socket, SERVICES.controller, driver);
+    this.groupController = callsOf(this.#socket, SERVICES.groupController, driver);
+    this.node = callsOf(this.#socket, SERVICES.node, driver);
+    this.snapshotMetadata = callsOf(this.#socket, SERVICES.snapshotMetadata, driver);
   }
 
   [Symbol.dispose](): void {
@@ -89,7 +87,7 @@ interface OneCall {
 }
 
 function call(socket: SocketClient, method: Method, { request, options, driver }: OneCall) {
-  const rpc = method.path.slice(method.path.lastIndexOf('/') + 1);
+  const rpc = rpcOf(method);
   const subject = subjectOf(request);
   const about = subject === '' ? '' : ` of "${subject}"`;
   const action = `Driver "${driver}" cannot do ${rpc}${about}`;

@@ -1,23 +1,14 @@
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import {
-  codeOf,
-  deadlineExceeded,
-  type ErrorCode,
-  KeelsonError,
-  messageOf,
-  NEVER,
-} from '../../base/index.ts';
+import { codeOf, deadlineExceeded, type ErrorCode, messageOf, NEVER } from '../../base/index.ts';
 import { CsiError } from './csi-error.ts';
 import { redact } from './secrets.ts';
+import { socketPath } from './socket-path.ts';
 
 /** Bytes of a message, in either direction. */
 const MESSAGE_LIMIT = 16 << 20;
 
 /** Characters kept of what a driver says in an error. */
 const LONGEST_MESSAGE = 2048;
-
-/** sockaddr_un holds so many bytes (unix(7)). */
-const LONGEST_PATH = 107;
 
 /** How soon a socket that nobody answers on is tried again, in milliseconds. */
 const RECONNECT = { 'grpc.initial_reconnect_backoff_ms': 50, 'grpc.max_reconnect_backoff_ms': 500 };
@@ -114,18 +105,6 @@ function callArguments<Request, Response>(
   const { path, requestSerialize, responseDeserialize } = method;
   const options = { deadline: Date.now() + timeout };
   return [path, requestSerialize, responseDeserialize, request, new Metadata(), options] as const;
-}
-
-function socketPath(endpoint: string): string {
-  const path = endpoint.replace(/^unix:(\/\/(?=\/))?/, '');
-  const cannot = (reason: string) =>
-    new KeelsonError('INVALID_ARGUMENT', `Cannot use endpoint "${endpoint}"`, { reason });
-  if (!path.startsWith('/') || path.startsWith('//'))
-    throw cannot('it is not unix:///PATH with an absolute path');
-  if (Buffer.byteLength(path) > LONGEST_PATH) {
-    throw cannot(`the path of a socket has at most ${LONGEST_PATH} bytes`);
-  }
-  return path;
 }
 
 interface Circumstances {

@@ -1,0 +1,36 @@
+import { afterAll, afterEach, beforeAll, describe } from 'vitest';
+import { controllerSuite } from './controller-suite.ts';
+import { expansionSuite } from './expansion-suite.ts';
+import { identitySuite } from './identity-suite.ts';
+import { nodeSuite } from './node-suite.ts';
+import { snapshotSuite } from './snapshot-suite.ts';
+import { type SanityOptions, Subject } from './subject.ts';
+import { validationSuite } from './validation-suite.ts';
+
+/** The driver under test, once it runs. */
+export type Get = () => Subject;
+
+/**
+ * What the CSI specification asks of every driver, clause by clause. Tests of what a driver
+ * does not offer are skipped.
+ */
+export function csiSanity(name: string, options: SanityOptions): void {
+  describe(name, () => {
+    let subject: Subject | undefined;
+    const get: Get = () => {
+      if (subject === undefined) throw new Error('the driver did not start');
+      return subject;
+    };
+    beforeAll(async () => {
+      subject = await Subject.start(options);
+    });
+    afterEach(() => subject?.cleanUp());
+    afterAll(() => subject?.[Symbol.asyncDispose]());
+    identitySuite(get);
+    validationSuite(get);
+    controllerSuite(get);
+    snapshotSuite(get);
+    expansionSuite(get);
+    nodeSuite(get);
+  });
+}

@@ -8,7 +8,8 @@ import type { Metrics } from './metrics.ts';
 import { pruneImages } from './prune-images.ts';
 import { streamPulls } from './pulls.ts';
 import { saveImages } from './save-images.ts';
-import { type SpanRing, streamSpans } from './spans.ts';
+import type { SpanRing } from './span-ring.ts';
+import { streamSpans } from './spans.ts';
 
 export interface EndpointParts {
   logger: RootLogger;

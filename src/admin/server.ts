@@ -8,7 +8,7 @@ import type { Pods } from '../pods/index.ts';
 import { type DispatchOptions, dispatch } from './dispatch.ts';
 import { endpointsOf } from './endpoints.ts';
 import { Metrics } from './metrics.ts';
-import { SpanRing } from './spans.ts';
+import { SpanRing } from './span-ring.ts';
 
 export interface AdminServerOptions {
   /** `unix:///path`, or `tcp://address:port` on loopback. */
@@ -23,7 +23,8 @@ export interface AdminServerOptions {
  *
  * - `GET /metrics`: Prometheus text;
  * - `GET /pulls`: how far pulls are, one JSON list a line, ten times a second;
- * - `GET /spans`: what was done lately, one span a line; with `?follow` also what comes;
+ * - `GET /spans`: what was done lately, one span a line; with `?follow` also what comes,
+ *   with `?follow=new` only that, with `&starts` also what starts;
  * - `GET /images/explain?reference=`: which endpoints a pull would ask, and why;
  * - `GET /images/save?reference=…&format=oci|docker`: a tar archive of images;
  * - `POST /images/load`: loads the archive in the body;

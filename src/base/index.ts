@@ -7,6 +7,7 @@ export * from './ip.ts';
 export * from './keyed-lock.ts';
 export * from './log.ts';
 export * from './quantities.ts';
+export * from './redact.ts';
 export * from './semaphore.ts';
 export * from './signals.ts';
 export * from './spans.ts';

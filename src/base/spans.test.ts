@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { onSpan, type SpanRecord, span, traceContext } from './spans.ts';
+import { KeelsonError } from './errors.ts';
+import { describeSpan, onSpan, onSpanStart, type SpanRecord, span, traceContext } from './spans.ts';
 
 /** Runs `work` and answers the spans that ended meanwhile. */
 async function spansOf(work: () => Promise<unknown>): Promise<SpanRecord[]> {
@@ -24,6 +25,25 @@ test('spans know the one they were started in, also side by side', async () => {
   expect(parentOf('oci.create')).toBe(byName.get('cri.RunPodSandbox')?.id);
   expect(parentOf('inner')).toBe(byName.get('oci.create')?.id);
   expect(parentOf('cri.RunPodSandbox')).toBeUndefined();
+  const root = byName.get('cri.RunPodSandbox')?.id;
+  expect(new Set(spans.map(({ trace }) => trace))).toEqual(new Set([root]));
+});
+
+test('a span is told of when it starts, too', async () => {
+  const started: string[] = [];
+  using _ = onSpanStart(({ name, attributes }) => started.push(`${name} ${attributes['image']}`));
+  await span('pull', { image: 'x' }, async () => {
+    expect(started).toEqual(['pull x']);
+  });
+});
+
+test('what is done in a span may say more of it; long texts are cut', async () => {
+  describeSpan({ nowhere: true });
+  const [record] = await spansOf(() =>
+    span('pull', {}, async () => describeSpan({ status: 200, text: 'x'.repeat(10_000) })),
+  );
+  expect(record?.attributes['status']).toBe(200);
+  expect(record?.attributes['text']).toHaveLength(2048);
 });
 
 test('attributes may be added while the work runs', async () => {
@@ -36,7 +56,10 @@ test('attributes may be added while the work runs', async () => {
 test('a failure is recorded and passed on', async () => {
   const failing = () => span('x', {}, () => Promise.reject(new Error('no')));
   const [record] = await spansOf(() => expect(failing()).rejects.toThrow('no'));
-  expect(record?.error).toBe('no');
+  expect(record).toMatchObject({ error: 'no', code: 'UNKNOWN' });
+  const refusing = () => span('x', {}, () => Promise.reject(new KeelsonError('NOT_FOUND', 'none')));
+  const [refused] = await spansOf(() => expect(refusing()).rejects.toThrow('none'));
+  expect(refused?.code).toBe('NOT_FOUND');
 });
 
 test('a listener hears nothing after it was disposed', async () => {
@@ -53,10 +76,12 @@ test('spans reach OpenTelemetry when it is set up, and programs learn of them', 
   trace.setGlobalTracerProvider({
     getTracer: () => ({
       startSpan: () => trace.wrapSpanContext({ traceId: 't', spanId: 's', traceFlags: 1 }),
-      startActiveSpan: (name: string, work: unknown) => {
+      startActiveSpan: (name: string, ...rest: unknown[]) => {
         const plain = trace.wrapSpanContext({ traceId: 't', spanId: 's', traceFlags: 1 });
         const end = () => void ended.push(name);
-        return (work as (span: object) => never)(Object.assign(Object.create(plain), { end }));
+        return (rest.at(-1) as (span: object) => never)(
+          Object.assign(Object.create(plain), { end }),
+        );
       },
     }),
   });

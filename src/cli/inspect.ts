@@ -18,6 +18,8 @@ export interface Inspection<Answer, Options> {
   details(answer: Answer): Details;
   /** The ids that the filters find when none is given. */
   find?(cri: CriClient, options: Options): Promise<readonly string[]>;
+  /** Why it is as it is, in a paragraph, for `--why`. */
+  explain?(cri: CriClient, id: string): Promise<string>;
 }
 
 /** Adds the action and the options that the three have in common. */
@@ -28,10 +30,17 @@ export function inspectAction<Answer, Options>(
 ): void {
   outputOption(command, 'json').option('-q, --quiet', "without the daemon's own information");
   command.action(
-    async (given: string[], options: Options & { output: Format; quiet?: boolean }) => {
+    async (
+      given: string[],
+      options: Options & { output: Format; quiet?: boolean; why?: boolean },
+    ) => {
       const cri = await context.cri();
       const ids = given.length > 0 ? given : ((await inspection.find?.(cri, options)) ?? []);
       if (ids.length === 0) throw usageError('Nothing to inspect: no id given, none found');
+      const { explain } = inspection;
+      if (options.why && explain !== undefined) {
+        return forEachId(ids, context, async (id) => `${await explain(cri, id)}\n`);
+      }
       const answers = new Map<string, Answer>();
       await forEachId(ids, context, async (id) => {
         answers.set(id, await inspection.ask(cri, id, !options.quiet));

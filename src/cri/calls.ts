@@ -1,4 +1,5 @@
 import {
+  type Metadata,
   type ServerUnaryCall,
   type ServerWritableStream,
   type StatusObject,
@@ -58,6 +59,16 @@ export function signalOf(call: Call, shutdown: AbortSignal): AbortSignal {
     );
   });
   return AbortSignal.any([client.signal, shutdown]);
+}
+
+/** The caller's span (https://www.w3.org/TR/trace-context), as kubelets send it. */
+export function traceParent(metadata: Metadata): Record<string, string> {
+  return Object.fromEntries(
+    ['traceparent', 'tracestate', 'baggage'].flatMap((name) => {
+      const value = metadata.get(name)[0]?.toString();
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 function deadlineOf(call: Call): number {

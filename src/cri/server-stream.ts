@@ -1,6 +1,6 @@
 import type { handleServerStreamingCall, ServerWritableStream } from '@grpc/grpc-js';
 import { span } from '../base/index.ts';
-import { type Calls, failureOf, signalOf } from './calls.ts';
+import { type Calls, failureOf, signalOf, traceParent } from './calls.ts';
 import type { CallInfo, CriContext } from './context.ts';
 
 export type StreamHandler<Request, Response> = (
@@ -18,12 +18,17 @@ export function serverStream<Request, Response>(
 ): handleServerStreamingCall<Request, Response> {
   return (call) => {
     const signal = AbortSignal.any([signalOf(call, calls.signal), calls.closing]);
-    const work = span(`cri.${name}`, {}, async () => {
-      for await (const message of handler(context, call.request, { signal })) {
-        if (!call.write(message)) await writable(call, signal);
-        if (signal.aborted) return;
-      }
-    });
+    const work = span(
+      `cri.${name}`,
+      {},
+      async () => {
+        for await (const message of handler(context, call.request, { signal })) {
+          if (!call.write(message)) await writable(call, signal);
+          if (signal.aborted) return;
+        }
+      },
+      { remote: traceParent(call.metadata) },
+    );
     calls.track(work).then(
       () => call.end(),
       (error: unknown) => call.emit('error', failureOf(context, name, error)),

@@ -1,6 +1,6 @@
 import { chmod, chown, lstat, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ifExists, KeelsonError } from '../base/index.ts';
+import { ifExists, KeelsonError, span } from '../base/index.ts';
 import { mountOverlay, unmountAll } from '../linux/index.ts';
 import type { ContainerPaths } from './container-paths.ts';
 
@@ -22,7 +22,10 @@ export async function mountRootfs(
   await chmod(paths.upper, root.mode);
   await mkdir(paths.work, { mode: 0o700 });
   await mkdir(paths.rootfs, { mode: 0o755 });
-  mountOverlay({ lower: layers, upper: paths.upper, work: paths.work, target: paths.rootfs });
+  const { upper, work, rootfs: target } = paths;
+  await span('mount.overlay', { target, layers: layers.length }, async () =>
+    mountOverlay({ lower: layers, upper, work, target }),
+  );
 }
 
 /** Directories of a root filesystem in which runtimes mount and make things by name. */
@@ -45,7 +48,7 @@ export async function checkMountPoints(paths: ContainerPaths): Promise<void> {
 
 /** Unmounts the root filesystem and deletes what the container wrote. Absence is fine. */
 export async function removeRootfs(paths: ContainerPaths): Promise<void> {
-  unmountAll(paths.rootfs);
+  await span('unmount', { target: paths.rootfs }, async () => unmountAll(paths.rootfs));
   // Removing the mountpoint also takes the mount out of namespaces that copied it.
   await rm(paths.rootfs, { recursive: true, force: true });
   await rm(paths.storage, { recursive: true, force: true });

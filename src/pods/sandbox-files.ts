@@ -1,5 +1,6 @@
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { span } from '../base/index.ts';
 import { MS, mount } from '../linux/index.ts';
 import type { SandboxConfig } from './config.ts';
 import { hostnameOf } from './sandbox-namespaces.ts';
@@ -40,11 +41,13 @@ export function resolvConf(dns: NonNullable<SandboxConfig['dns']>): string {
 export async function mountShm(directory: string, size: number): Promise<void> {
   const target = join(directory, SHM);
   await mkdir(target, { mode: 0o1777 });
-  mount({
-    source: 'shm',
-    target,
-    type: 'tmpfs',
-    flags: MS.NOSUID | MS.NODEV | MS.NOEXEC,
-    data: `mode=1777,size=${size}`,
-  });
+  await span('mount.tmpfs', { target, size }, async () =>
+    mount({
+      source: 'shm',
+      target,
+      type: 'tmpfs',
+      flags: MS.NOSUID | MS.NODEV | MS.NOEXEC,
+      data: `mode=1777,size=${size}`,
+    }),
+  );
 }

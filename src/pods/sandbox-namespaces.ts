@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { KeelsonError } from '../base/index.ts';
+import { KeelsonError, span } from '../base/index.ts';
 import {
   createPinnedNamespace,
   type PinnableNamespace,
@@ -53,20 +53,26 @@ export async function createNamespaces(record: SandboxRecord, directory: string)
   await mkdir(join(directory, 'ns'), { mode: 0o700 });
   if (namespaces.net !== undefined) {
     await mkdir(join(namespaces.net, '..'), { recursive: true, mode: 0o755 });
-    createPinnedNamespace('net', namespaces.net, () => {
+    await createInSpan('net', namespaces.net, () => {
       setLoopbackUp();
       writeAll({ ...NETWORK_SYSCTLS, ...sysctls.net });
     });
   }
   if (namespaces.uts !== undefined) {
-    createPinnedNamespace('uts', namespaces.uts, () => {
+    await createInSpan('uts', namespaces.uts, () => {
       setHostname(hostnameOf(config));
       writeAll(sysctls.uts);
     });
   }
   if (namespaces.ipc !== undefined) {
-    createPinnedNamespace('ipc', namespaces.ipc, () => writeAll(sysctls.ipc));
+    await createInSpan('ipc', namespaces.ipc, () => writeAll(sysctls.ipc));
   }
+}
+
+function createInSpan(type: PinnableNamespace, path: string, setup: () => void): Promise<void> {
+  return span('namespace.create', { type, path }, async () =>
+    createPinnedNamespace(type, path, setup),
+  );
 }
 
 export async function removeNamespaces(namespaces: SandboxRecord['namespaces']): Promise<void> {

@@ -63,6 +63,7 @@ export const COMMANDS: readonly Entry[] = [
   ),
   entry(HOST, 'doctor', 'Tell what this host has and lacks', () => import('./doctor.ts')),
   entry(HOST, 'info', 'Show the status of the daemon', () => import('./info.ts')),
+  entry(HOST, 'trace', 'Show what calls led to, live or of one pod', () => import('./trace.ts')),
   entry(HOST, 'log-level', 'Show or change what the daemon logs', () => import('./log-level.ts')),
   entry(
     HOST,

@@ -7,6 +7,8 @@ import { inspectAction } from '../inspect.ts';
 import { listPods, POD_STATES, type PodFilters } from '../lists.ts';
 import { protoJson } from '../proto-json.ts';
 import { podStatus } from '../status.ts';
+import { explainPod } from '../why/explain-pod.ts';
+import { podFacts } from '../why/pod-facts.ts';
 
 /** `keelson inspectp`: all about pods. */
 export function configure(command: Command, context: Context): void {
@@ -15,10 +17,12 @@ export function configure(command: Command, context: Context): void {
     .option('-s, --state <state>', 'only those in this state: ready, notready', (text: string) =>
       stateOption(POD_STATES)(text),
     );
+  command.option('--why', 'only why it runs or does not, in words; a name will do, too');
   inspectAction<PodSandboxStatusResponse, PodFilters>(command, context, {
     ask: podStatus,
     data: ({ status, info }) => ({ status: status && statusJson(status), info }),
     details: ({ status }) => (status === undefined ? [] : details(status)),
+    explain: async (cri, id) => explainPod(await podFacts(cri, id, context.signal)),
     find: async (cri, options) => (await listPods(cri, options)).map(({ id }) => id),
   });
 }

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, ifExists, messageOf, sleep, span, traceContext } from '../../base/index.ts';
+import { errnoOf, ifExists, messageOf, sleep, traceContext } from '../../base/index.ts';
 import { type RunResult, run } from '../../linux/index.ts';
 import {
   CNI_ERROR,
@@ -17,7 +17,7 @@ import {
   type PluginInvoker,
   parseResult,
 } from '../spec/index.ts';
-import { spanAttributes } from './call-span.ts';
+import { callInSpan } from './call-span.ts';
 import { failureOf } from './plugin-failure.ts';
 
 /** Bytes that a plugin may print. Results have some hundred. */
@@ -45,7 +45,7 @@ export class ExecInvoker implements PluginInvoker {
 
   async invoke(type: string, call: PluginCall): Promise<CniResult | undefined> {
     const program = await this.#locate(type, call.path);
-    return span(`cni.${call.command}`, { ...spanAttributes(type, call), program }, async () => {
+    return callInSpan({ type, program }, call, async () => {
       const output = await this.#run(program, {
         command: call.command,
         environment: environmentOf(call),

@@ -1,7 +1,6 @@
-import { span } from '../../base/index.ts';
 import type { CniResult, Plugin, PluginCall, PluginInvoker } from '../spec/index.ts';
 import { callPlugin } from './call-plugin.ts';
-import { spanAttributes } from './call-span.ts';
+import { callInSpan } from './call-span.ts';
 
 export interface SelectingInvokerOptions {
   builtIns: readonly Plugin[];
@@ -37,8 +36,7 @@ export class SelectingInvoker implements PluginInvoker {
   async invoke(type: string, call: PluginCall): Promise<CniResult | undefined> {
     const plugin = await this.#select(type, call.path);
     if (plugin === undefined) return this.#programs.invoke(type, call);
-    const attributes = { ...spanAttributes(type, call), program: 'builtin' };
-    return span(`cni.${call.command}`, attributes, () => callPlugin(plugin, call, this));
+    return callInSpan({ type, program: 'builtin' }, call, () => callPlugin(plugin, call, this));
   }
 
   async find(type: string, path: readonly string[]): Promise<string | undefined> {

@@ -193,10 +193,14 @@ export class LayerFetcher {
     await using partial = await blobs.openPartial(descriptor.digest, descriptor.size, progress);
     origin.resumed = partial.resumedAt > 0;
     this.#progress.set(descriptor.digest, progress);
+    const fetch = async (both: AbortSignal) => {
+      origin.endpoint = await source.blob(descriptor, partial, { signal: both, skip });
+      await partial.flush();
+    };
+    const { digest, size } = descriptor;
     const download = async (both: AbortSignal) => {
       try {
-        origin.endpoint = await source.blob(descriptor, partial, { signal: both, skip });
-        await partial.flush();
+        await span('image.download', { digest, size, from: partial.resumedAt }, () => fetch(both));
         faultPoint('pull/blob downloaded');
         progress.finish();
         slot[Symbol.dispose]();
@@ -206,7 +210,8 @@ export class LayerFetcher {
       }
     };
     try {
-      const unpack = (both: AbortSignal) => this.#unpack(request, id, progress, both);
+      const unpack = (both: AbortSignal) =>
+        span('image.unpack', { digest }, () => this.#unpack(request, id, progress, both));
       const layer = await together(signal, download, unpack);
       faultPoint('pull/layer unpacked');
       return { id, layer };

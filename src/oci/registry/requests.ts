@@ -65,16 +65,19 @@ async function exchange(
   try {
     // Without the query, which may hold a signature.
     const attributes = { host: url.host, path: url.pathname };
-    const response = await span(`registry.${method}`, attributes, () =>
-      connections.for(endpoint, url).request({
+    const headers = own ? request.headers : foreignHeaders(request);
+    const response = await span(`registry.${method}`, attributes, async (self) => {
+      const answer = await connections.for(endpoint, url).request({
         origin: url.origin,
         path: url.pathname + url.search,
         method,
-        headers: { 'user-agent': 'keelson', ...(own ? request.headers : foreignHeaders(request)) },
+        headers: { 'user-agent': 'keelson', ...headers },
         signal,
         ...(body === undefined ? {} : { body }),
-      }),
-    );
+      });
+      self.set({ status: answer.statusCode });
+      return answer;
+    });
     return { status: response.statusCode, headers: response.headers, body: response.body, url };
   } catch (error) {
     signal.throwIfAborted();

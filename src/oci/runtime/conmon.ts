@@ -99,7 +99,7 @@ export class Conmon {
 
   /** Makes conmon close the log and open its path again; the file was renamed. */
   async reopenLog(bundle: string): Promise<void> {
-    await this.#control(bundle, '2 0 0');
+    await span('conmon.reopen-log', { bundle }, () => this.#control(bundle, '2 0 0'));
   }
 
   /** Tells a container with a terminal its new size, in characters. */

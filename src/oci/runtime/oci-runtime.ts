@@ -119,7 +119,10 @@ export class OciRuntime {
 
   /** The answer of `features`; undefined from runtimes that do not have the command. */
   async features(signal: AbortSignal): Promise<RuntimeFeatures | undefined> {
-    const result = await run(this.path, ['features'], { signal: withTimeout(signal, 10_000) });
+    const options = { signal: withTimeout(signal, 10_000) };
+    const result = await span('oci.features', { runtime: this.handler }, () =>
+      run(this.path, ['features'], options),
+    );
     if (result.code !== 0) return undefined;
     try {
       return JSON.parse(result.stdout.toString()) as RuntimeFeatures;
@@ -135,13 +138,18 @@ export class OciRuntime {
     signal: AbortSignal,
     input?: string,
   ): Promise<RunResult> {
-    return span(`oci.${command}`, { runtime: this.handler, args: args.join(' ') }, () =>
-      run(this.path, [...this.#cgroupArgs(), ...this.globalArgs, command, ...args], {
+    const attributes = { runtime: this.handler, args: args.join(' ') };
+    return span(`oci.${command}`, attributes, async (self) => {
+      const words = [...this.#cgroupArgs(), ...this.globalArgs, command, ...args];
+      const result = await run(this.path, words, {
         signal: withTimeout(signal, CALL_DEADLINE),
         hideHybridCgroups: this.hideHybridCgroups,
         ...(input === undefined ? {} : { input }),
-      }),
-    );
+      });
+      // Some callers expect it to fail: it is no failure of the span.
+      if (result.code !== 0) self.set({ exitCode: result.code ?? -1, said: messageIn(result) });
+      return result;
+    });
   }
 
   #cgroupArgs(): string[] {

@@ -31,6 +31,7 @@ import { pidNamespacePath } from './pid-namespace.ts';
 import type { HostFacts, Pods } from './pods.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import { hostnameOf } from './sandbox-namespaces.ts';
+import { namespacesInSandbox } from './sandboxed-runtime.ts';
 
 /** Everything that goes into a container's config.json. The root filesystem is mounted already. */
 export interface ContainerSpecInput {
@@ -108,6 +109,10 @@ function namespacesFor(
   sandbox: SandboxRecord,
 ): Partial<Record<NamespaceType, string | undefined>> {
   const { security } = container.config;
+  if (pods.runtimes.get(container.handler).needsSandbox) {
+    const isShared = security.namespaces.pid === 'pod';
+    return namespacesInSandbox(isShared ? 'shared' : 'own', sandbox.namespaces);
+  }
   const { net, ipc, uts } = sandbox.namespaces;
   const pid = pidNamespacePath(pods, security.namespaces, sandbox);
   return {

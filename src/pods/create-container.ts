@@ -14,6 +14,7 @@ import { resolveUser } from './container-user.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, containerName, now, type SandboxRecord } from './records.ts';
+import { refuseContainerInSandbox } from './sandboxed-runtime.ts';
 
 /**
  * Creates a container in a sandbox that is ready, from an image that is here, and
@@ -45,6 +46,9 @@ async function create(
 ): Promise<string> {
   const sandbox = readySandbox(pods, sandboxId);
   refusePrivilege(sandbox, config);
+  if (pods.runtimes.get(sandbox.handler).needsSandbox) {
+    refuseContainerInSandbox(config, sandbox.handler);
+  }
   const image = await findImage(pods, config.image.image);
   const intent = intentOf(pods, { sandbox, config, image });
   const { id } = intent;
@@ -178,11 +182,13 @@ function monitor(
   signal: AbortSignal,
 ): Promise<number> {
   const { config } = record;
+  const runtime = pods.runtimes.get(record.handler);
   return pods.conmon.create(
     {
       id: record.id,
       name: config.metadata.name,
-      runtime: pods.runtimes.get(record.handler),
+      runtime,
+      standIn: runtime.needsSandbox,
       bundle: paths.bundle,
       exitDirectory: pods.exits.directory,
       logPath: record.logPath,

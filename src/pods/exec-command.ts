@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ifExists, KeelsonError, newId } from '../base/index.ts';
+import { ifExists, KeelsonError, NEVER, newId } from '../base/index.ts';
 import { killGroup, processGroupOf } from '../linux/index.ts';
 import { cleanMessage, type ExecCommand, type ExecFiles } from '../oci/runtime/index.ts';
 import { containerPaths } from './container-paths.ts';
@@ -50,14 +50,18 @@ export async function prepareExec(
   const spec = await readSpec(containerPaths(pods, container.id).bundle);
   const process = execProcess(spec, request.command, request.tty);
   await writeFile(files.process, JSON.stringify(process), { mode: 0o600 });
+  const runtime = pods.runtimes.get(container.handler);
   return {
-    command: pods.runtimes.get(container.handler).execCommand(container.id, files),
+    command: runtime.execCommand(container.id, files),
     consolePath: files.console,
     action,
-    kill: () => killGroup(groupIn(files.pid)),
+    kill: runtime.needsSandbox
+      ? killOnce(files.innerPid, (pid) => runtime.killInner(container.id, pid, NEVER))
+      : () => killGroup(groupIn(files.pid)),
     failure: () => failureIn(files.log, action),
     [Symbol.asyncDispose]: async () => {
-      const paths = [files.process, files.pid, files.log, files.console ?? files.log];
+      const { console: tty = files.log, ...others } = files;
+      const paths = [tty, ...Object.values(others)];
       await Promise.all(paths.map((path) => rm(path, { force: true })));
     },
   };
@@ -68,6 +72,7 @@ function filesIn(directory: string, tty: boolean): ExecFiles {
   return {
     process: `${base}.json`,
     pid: `${base}.pid`,
+    innerPid: `${base}.inner`,
     log: `${base}.log`,
     console: tty ? `${base}.tty` : undefined,
   };
@@ -76,6 +81,17 @@ function filesIn(directory: string, tty: boolean): ExecFiles {
 function groupIn(pidFile: string): number | undefined {
   const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0;
   return pid > 0 ? processGroupOf(pid) : undefined;
+}
+
+/** Kills the process of a pid file as soon as there is one, however often it is asked to. */
+function killOnce(pidFile: string, kill: (pid: number) => Promise<void>): () => void {
+  let isKilled = false;
+  return () => {
+    const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0;
+    if (isKilled || pid <= 0) return;
+    isKilled = true;
+    kill(pid).catch(() => {}); // The runtime's own process is killed when this does not help.
+  };
 }
 
 /** The runtime logs its own failures only; those of the command are the command's. */

@@ -10,6 +10,7 @@ import { now, type SandboxRecord, sandboxName } from './records.ts';
 import { mountShm, SHM, writeSandboxFiles } from './sandbox-files.ts';
 import { needsInit, removeInit, startInit } from './sandbox-init.ts';
 import { createNamespaces, planNamespaces, removeNamespaces } from './sandbox-namespaces.ts';
+import { refusePodInSandbox } from './sandboxed-runtime.ts';
 
 /**
  * Makes a pod sandbox: namespaces, files, network, and answers its id when it is ready.
@@ -72,7 +73,7 @@ async function create(
   );
   const init = await steps.run(
     'start init process',
-    () => (needsInit(record) ? startInit(pods, record, signal) : undefined),
+    () => (needsInit(pods, record) ? startInit(pods, record, signal) : undefined),
     (undoSignal) => removeInit(pods, record, undoSignal),
   );
   await steps.run('record readiness', async () => {
@@ -91,6 +92,7 @@ function intentOf(pods: Pods, config: SandboxConfig, handler: string): SandboxRe
       reason: 'only a container can join the namespace of another',
     });
   }
+  if (runtime.needsSandbox) refusePodInSandbox(config, runtime.handler);
   const id = newId();
   const { cgroupDriver, netnsDirectory } = pods.settings;
   const cgroupParent = cgroupParentFor(cgroupDriver, config.cgroupParent, id);
@@ -104,6 +106,7 @@ function intentOf(pods: Pods, config: SandboxConfig, handler: string): SandboxRe
       netnsDirectory,
       directory: pods.sandboxes.directoryOf(id),
       id,
+      sandboxed: runtime.needsSandbox,
     }),
     cgroupParent,
     cgroupDirectories:

@@ -10,6 +10,7 @@ import { oomScoreAdjFor } from './container-resources.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
 import type { Pods } from './pods.ts';
 import type { SandboxRecord } from './records.ts';
+import { hostnameOf } from './sandbox-namespaces.ts';
 
 /** Where the init program appears in its own, otherwise empty, root filesystem. */
 const INIT = '/init';
@@ -20,10 +21,11 @@ const INIT_OOM_SCORE_ADJ = -998;
 /**
  * A PID namespace dies with its first process, so containers can share one only if
  * something outlives them all: a tiny init, which also reaps orphans. Pods that do not
- * share PIDs need no process of their own.
+ * share PIDs need no process of their own, but for those whose runtime keeps all containers of
+ * a pod in one process: there the init is what that process is started with.
  */
-export function needsInit(record: SandboxRecord): boolean {
-  return record.namespaces.pid !== undefined;
+export function needsInit(pods: Pods, record: SandboxRecord): boolean {
+  return record.namespaces.pid !== undefined || pods.runtimes.get(record.handler).needsSandbox;
 }
 
 /** Starts the init process of a sandbox and pins its PID namespace. */
@@ -58,9 +60,11 @@ export async function startInit(
     signal,
   );
   await runtime.start(record.id, signal);
-  const pin = expectValue(record.namespaces.pid, 'place for the PID namespace');
-  closeSync(openSync(pin, 'wx', 0o444));
-  bindMount(`/proc/${pid}/ns/pid`, pin);
+  const pin = record.namespaces.pid;
+  if (pin !== undefined) {
+    closeSync(openSync(pin, 'wx', 0o444));
+    bindMount(`/proc/${pid}/ns/pid`, pin);
+  }
   return expectValue(identifyProcess(pid), `init process ${pid}`);
 }
 
@@ -70,7 +74,6 @@ export async function removeInit(
   record: SandboxRecord,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!needsInit(record)) return;
   const bundle = bundleOf(pods, record);
   if (!existsSync(bundle)) return;
   if (record.state.phase === 'creating') await killMonitor(bundle);
@@ -86,7 +89,7 @@ function bundleOf(pods: Pods, record: SandboxRecord): string {
 function initSpec(pods: Pods, record: SandboxRecord, bundle: string): RuntimeConfig {
   const { net, ipc, uts } = record.namespaces;
   const { host } = pods;
-  return buildRuntimeConfig({
+  const config = buildRuntimeConfig({
     rootfs: join(bundle, 'rootfs'),
     readonlyRootfs: true,
     process: {
@@ -128,4 +131,7 @@ function initSpec(pods: Pods, record: SandboxRecord, bundle: string): RuntimeCon
       cgroupV2: host.cgroups.mode === 'unified',
     },
   });
+  // A kernel of its own does not see the name of the UTS namespace.
+  const { needsSandbox } = pods.runtimes.get(record.handler);
+  return needsSandbox ? { ...config, hostname: hostnameOf(record.config) } : config;
 }

@@ -22,10 +22,13 @@ const NETWORK_SYSCTLS = {
   'net.ipv4.ping_group_range': '0 2147483647',
 };
 
-/** Where the namespaces of a sandbox will be pinned. Those that are not named are the host's. */
+/**
+ * Where the namespaces of a sandbox will be pinned. Those that are not named are the host's, or,
+ * of a pod that is `sandboxed` by its runtime, within that runtime's own kernel.
+ */
 export function planNamespaces(
   config: SandboxConfig,
-  places: { netnsDirectory: string; directory: string; id: string },
+  places: { netnsDirectory: string; directory: string; id: string; sandboxed?: boolean },
 ): SandboxRecord['namespaces'] {
   const own = config.namespaces;
   const directory = join(places.directory, 'ns');
@@ -37,7 +40,7 @@ export function planNamespaces(
         }
       : {}),
     ...(own.ipc === 'pod' ? { ipc: join(directory, 'ipc') } : {}),
-    ...(own.pid === 'pod' ? { pid: join(directory, 'pid') } : {}),
+    ...(own.pid === 'pod' && places.sandboxed !== true ? { pid: join(directory, 'pid') } : {}),
   };
 }
 

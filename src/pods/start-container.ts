@@ -1,4 +1,7 @@
 import { KeelsonError, messageOf, NEVER, Steps } from '../base/index.ts';
+import type { ProcessId } from '../linux/index.ts';
+import { startByStandIn } from '../oci/runtime/index.ts';
+import { containerPaths } from './container-paths.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, now } from './records.ts';
 
@@ -30,9 +33,7 @@ export async function startContainer(
   try {
     const startedAt = now();
     // Not cancelled with the call: half a start would leave nobody knowing what runs.
-    await steps.run('start by runtime', () =>
-      pods.runtimes.get(container.handler).start(id, NEVER),
-    );
+    await steps.run('start by runtime', () => start(pods, container, state.process));
     await steps.run('record start', () =>
       pods.containers.update(container, {
         state: { phase: 'running', process: state.process, startedAt },
@@ -42,6 +43,13 @@ export async function startContainer(
     await recordFailure(pods, container, messageOf(error));
     throw error;
   }
+}
+
+async function start(pods: Pods, container: ContainerRecord, process: ProcessId): Promise<void> {
+  const runtime = pods.runtimes.get(container.handler);
+  const { id } = container;
+  if (!runtime.needsSandbox) return runtime.start(id, NEVER);
+  await startByStandIn(containerPaths(pods, id).bundle, { id, standIn: process });
 }
 
 async function recordFailure(

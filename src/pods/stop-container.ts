@@ -104,8 +104,10 @@ async function sendSignal(
   const runtime = pods.runtimes.find(container.handler);
   const process = processOf(container);
   if (process === undefined) return;
-  if (runtime?.type === 'runsc') await runtime.kill(container.id, name, signal);
-  else signalProcess(process, signalNumber(name));
+  // Of a container in a sandbox the host sees only a stand-in, which waits for its start or end.
+  if (runtime?.needsSandbox && container.state.phase === 'running') {
+    await runtime.kill(container.id, name, signal);
+  } else signalProcess(process, signalNumber(name));
 }
 
 function processOf({ state }: ContainerRecord): ProcessId | undefined {

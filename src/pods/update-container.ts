@@ -30,10 +30,16 @@ export async function updateContainerResources(
       reason: `it is ${container.state.phase}`,
     });
   }
+  const runtime = pods.runtimes.get(container.handler);
+  if (runtime.needsSandbox) {
+    throw new KeelsonError('UNIMPLEMENTED', `Cannot change the limits of container "${id}"`, {
+      reason: `runtime handler "${runtime.handler}" limits pods as a whole, not their containers`,
+    });
+  }
   const merged = merge(container.config.resources, changes);
   const resources = resourcesFor(merged, pods.host, pods.settings.pidsLimit);
   // Not cancelled with the call: half an update would leave the record wrong.
-  await pods.runtimes.get(container.handler).update(id, resources, NEVER);
+  await runtime.update(id, resources, NEVER);
   if (changes.oomScoreAdj !== undefined) await adjustOomScores(pods, container, merged);
   await updateSpec(containerPaths(pods, id).bundle, resources);
   await pods.containers.update(container, {

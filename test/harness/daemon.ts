@@ -9,6 +9,9 @@ import { waitFor } from './wait-for.ts';
 
 const PROJECT = new URL('../..', import.meta.url).pathname;
 
+/** TEST_RUNTIME runs tests with another runtime handler than usual, such as runsc. */
+export const DEFAULT_RUNTIME = process.env['TEST_RUNTIME'] ?? 'crun';
+
 export interface DaemonOptions {
   /** More arguments of `keelson serve`. */
   args?: readonly string[];
@@ -55,7 +58,7 @@ export async function prepareDaemon(options: DaemonOptions = {}): Promise<Daemon
   }
   await writeFile(
     paths.config,
-    `[cni]\ncache_dir = "${directory}/cni-cache"\n[images]\nregistries_conf = "${paths.registriesConf}"\n`,
+    `default_runtime = "${DEFAULT_RUNTIME}"\n[cni]\ncache_dir = "${directory}/cni-cache"\n[images]\nregistries_conf = "${paths.registriesConf}"\n`,
   );
   await writeFile(join(`${paths.config}.d`, 'test.toml'), options.config ?? '');
   const network =

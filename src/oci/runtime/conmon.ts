@@ -11,12 +11,15 @@ import {
   start,
 } from '../../linux/index.ts';
 import { cleanMessage, type OciRuntime } from './oci-runtime.ts';
+import { standInCommand } from './runsc-stand-in.ts';
 
 export interface MonitorRequest {
   id: string;
   /** A readable name, for conmon's own messages. */
   name: string;
   runtime: OciRuntime;
+  /** The container joins the sandbox of its pod: a stand-in is what conmon watches. */
+  standIn?: boolean;
   /** Holds config.json; conmon puts its control files here. */
   bundle: string;
   /** Where the file `<id>` with the exit code appears. */
@@ -121,12 +124,16 @@ export class Conmon {
 
 function conmonArgs(request: MonitorRequest): string[] {
   const file = (name: string) => join(request.bundle, name);
+  const { runtime, standIn = false } = request;
+  const { program, args } = standIn
+    ? standInCommand([runtime.path, ...runtime.callArgs])
+    : { program: runtime.path, args: runtime.globalArgs };
   return [
     ...['--cid', request.id, '--cuuid', request.id, '--name', request.name],
     ...['--bundle', request.bundle, '--persist-dir', request.bundle],
-    ...['--runtime', request.runtime.path],
-    ...request.runtime.globalArgs.flatMap((arg) => ['--runtime-arg', arg]),
-    ...(request.runtime.systemdCgroup ? ['--systemd-cgroup'] : []),
+    ...['--runtime', program],
+    ...args.flatMap((arg) => ['--runtime-arg', arg]),
+    ...(runtime.systemdCgroup && !standIn ? ['--systemd-cgroup'] : []),
     ...['--container-pidfile', file(MONITOR_FILES.pid)],
     ...['--conmon-pidfile', file(MONITOR_FILES.conmonPid)],
     ...['--exit-dir', request.exitDirectory],

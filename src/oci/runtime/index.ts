@@ -1,2 +1,3 @@
 export * from './conmon.ts';
 export * from './oci-runtime.ts';
+export { startByStandIn } from './runsc-stand-in.ts';

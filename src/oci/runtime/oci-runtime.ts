@@ -23,6 +23,17 @@ export interface RuntimeState {
   pid: number;
 }
 
+/**
+ * Options that Keelson gives each runtime before those configured, of which the last counts.
+ * gVisor: the network of the pod's own namespace as the kernel has it, so that everything else
+ * that enters the namespace meets the same sockets; and seccomp profiles honoured.
+ */
+const OWN_OPTIONS: Record<RuntimeType, readonly string[]> = {
+  crun: [],
+  runc: [],
+  runsc: ['--network=host', '--oci-seccomp'],
+};
+
 /** No call of a runtime takes this long, in milliseconds, unless it is stuck. */
 const CALL_DEADLINE = 60_000;
 
@@ -52,9 +63,19 @@ export class OciRuntime {
     return this.type === 'crun';
   }
 
+  /** All containers of a pod live in one process, the sandbox, that is started before them. */
+  get needsSandbox(): boolean {
+    return this.type === 'runsc';
+  }
+
   /** Options before the command, except how cgroups are driven (the monitor adds that itself). */
   get globalArgs(): string[] {
-    return [`--root=${this.#root}`, ...this.#options];
+    return [`--root=${this.#root}`, ...OWN_OPTIONS[this.type], ...this.#options];
+  }
+
+  /** Options before any command. */
+  get callArgs(): string[] {
+    return [...(this.systemdCgroup ? ['--systemd-cgroup'] : []), ...this.globalArgs];
   }
 
   async start(id: string, signal: AbortSignal): Promise<void> {
@@ -67,6 +88,11 @@ export class OciRuntime {
     if (result.code === 0) return true;
     if (isGone(messageIn(result))) return false;
     throw this.#failure('kill', id, result);
+  }
+
+  /** gVisor only: kills a process of a container by its pid in the sandbox. Absence is fine. */
+  async killInner(id: string, pid: number, signal: AbortSignal): Promise<void> {
+    await this.call('kill', ['-pid', String(pid), id, 'KILL'], signal);
   }
 
   /** Removes what the runtime keeps of a container, killing it first. Absence is fine. */
@@ -99,10 +125,10 @@ export class OciRuntime {
     return {
       program: this.path,
       args: [
-        ...this.#cgroupArgs(),
-        ...this.globalArgs,
+        ...this.callArgs,
         ...['--log', files.log, '--log-format', 'json'],
         ...['exec', '--process', files.process, '--pid-file', files.pid],
+        ...(this.needsSandbox ? ['--internal-pid-file', files.innerPid] : []),
         ...(files.console === undefined || relays ? [] : ['--console-socket', files.console]),
         id,
       ],
@@ -140,7 +166,7 @@ export class OciRuntime {
   ): Promise<RunResult> {
     const attributes = { runtime: this.handler, args: args.join(' ') };
     return span(`oci.${command}`, attributes, async (self) => {
-      const words = [...this.#cgroupArgs(), ...this.globalArgs, command, ...args];
+      const words = [...this.callArgs, command, ...args];
       const result = await run(this.path, words, {
         signal: withTimeout(signal, CALL_DEADLINE),
         hideHybridCgroups: this.hideHybridCgroups,
@@ -150,10 +176,6 @@ export class OciRuntime {
       if (result.code !== 0) self.set({ exitCode: result.code ?? -1, said: messageIn(result) });
       return result;
     });
-  }
-
-  #cgroupArgs(): string[] {
-    return this.systemdCgroup ? ['--systemd-cgroup'] : [];
   }
 
   async #expect(
@@ -176,7 +198,10 @@ export class OciRuntime {
 /** Files by which a runtime and its caller speak of one exec. */
 export interface ExecFiles {
   process: string;
+  /** Of gVisor, that of the runtime's own process. */
   pid: string;
+  /** gVisor only: the pid in the sandbox. */
+  innerPid: string;
   log: string;
   console: string | undefined;
 }

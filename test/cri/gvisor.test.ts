@@ -1,0 +1,139 @@
+import { readFile } from 'node:fs/promises';
+import { beforeAll, describe, expect, test } from 'vitest';
+import {
+  type ContainerConfig,
+  type DeepPartial,
+  MountPropagation,
+  NamespaceMode,
+  PodSandboxState,
+} from '../../src/gen/runtime/v1/api.ts';
+import { findProgram } from '../../src/linux/index.ts';
+import {
+  containerConfig,
+  createContainer,
+  output,
+  type Pod,
+  runContainer,
+  runPod,
+  waitFor,
+} from '../harness/index.ts';
+import { codeOf, criSuite, ended, execIn, runToEnd, shell, statusOf } from './suite.ts';
+
+// What is particular to pods in a kernel of their own; the rest of what runsc does is in
+// handlers.test.ts. TEST_RUNTIME=runsc runs any other file of this directory with it.
+describe.skipIf(findProgram('runsc') === undefined)('gVisor', () => {
+  const suite = criSuite();
+  let pod: Pod;
+  let id: string;
+
+  beforeAll(async () => {
+    pod = await runPod(suite.daemon, { hostname: 'guarded' }, 'runsc');
+    id = await runContainer(suite.daemon, pod, containerConfig(suite.image));
+  });
+
+  test('a pod has a kernel of its own, and the name and address that it was given', async () => {
+    const { daemon } = suite;
+    expect(await execIn(daemon, id, 'busybox dmesg')).toContain('gVisor');
+    expect(await execIn(daemon, id, 'hostname')).toBe('guarded');
+    const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId: pod.id });
+    expect(await execIn(daemon, id, 'ip -4 addr show dev eth0')).toContain(status!.network!.ip);
+  });
+
+  test('containers of a pod share its network, also with who comes from outside', async () => {
+    const { daemon, image } = suite;
+    const server = shell('httpd -p 80 -h /var/www; exec sleep 1000000');
+    await runContainer(daemon, pod, containerConfig(image, server));
+    const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId: pod.id });
+    const page = await waitFor('the page', () =>
+      fetch(`http://${status!.network!.ip}/`).then((answer) => answer.text()),
+    );
+    expect(page).toContain('Keelson');
+    const request = 'printf "GET / HTTP/1.0\\r\\n\\r\\n"';
+    expect(await execIn(daemon, id, `(${request}; sleep 1) | nc 127.0.0.1 80`)).toContain(
+      'Keelson',
+    );
+  });
+
+  test('a container reads what its client sends, and ends as it says', async () => {
+    const { daemon, image } = suite;
+    const { status, lines } = await runToEnd(daemon, pod, image, shell('echo out; exit 42'));
+    expect(status).toMatchObject({ exitCode: 42, reason: 'Error' });
+    expect(lines).toEqual(['out']);
+    const killed = await runContainer(daemon, pod, containerConfig(image));
+    await daemon.runtime.stopContainer({ containerId: killed });
+    expect((await statusOf(daemon, killed)).exitCode).toBe(137);
+  });
+
+  test('a command that takes too long is ended inside the sandbox too', async () => {
+    const { daemon } = suite;
+    const cmd = ['/bin/sh', '-c', 'trap "" TERM; sleep 7654'];
+    const call = daemon.runtime.execSync({ containerId: id, cmd, timeout: 1n });
+    expect(await codeOf(call)).toBe('DEADLINE_EXCEEDED');
+    expect(await execIn(daemon, id, 'ps | grep -c "[t]rap" || true')).toBe('0');
+  });
+
+  test('a container that was never started goes away', async () => {
+    const { daemon, image } = suite;
+    const containerId = await createContainer(daemon, pod, containerConfig(image));
+    await daemon.runtime.removeContainer({ containerId });
+    expect(await codeOf(statusOf(daemon, containerId))).toBe('NOT_FOUND');
+  });
+
+  test('what the kernel of a pod cannot give is refused', async () => {
+    const { daemon, image } = suite;
+    const refused = (changes: DeepPartial<ContainerConfig>) =>
+      codeOf(createContainer(daemon, pod, containerConfig(image, changes)));
+    const namespaces = (options: object) => ({
+      linux: { securityContext: { namespaceOptions: options } },
+    });
+    const mount = { hostPath: daemon.directory, containerPath: '/m' };
+    const { PROPAGATION_BIDIRECTIONAL } = MountPropagation;
+    for (const changes of [
+      { tty: true },
+      namespaces({ pid: NamespaceMode.NODE }),
+      namespaces({ pid: NamespaceMode.TARGET, targetId: id }),
+      { devices: [{ hostPath: '/dev/null', containerPath: '/dev/x', permissions: 'r' }] },
+      { mounts: [{ ...mount, propagation: PROPAGATION_BIDIRECTIONAL }] },
+      { mounts: [{ ...mount, mountOptions: ['nosuid'] }] },
+    ]) {
+      expect(await refused(changes), JSON.stringify(changes)).toBe('INVALID_ARGUMENT');
+    }
+    for (const linux of [
+      namespaces({ pid: NamespaceMode.NODE }).linux,
+      namespaces({ pid: NamespaceMode.CONTAINER, ipc: NamespaceMode.NODE }).linux,
+      { sysctls: { 'kernel.shmmax': '1' } },
+    ]) {
+      expect(await codeOf(runPod(daemon, { linux }, 'runsc'))).toBe('INVALID_ARGUMENT');
+    }
+    const update = { containerId: id, linux: { cpuShares: 5n } };
+    expect(await codeOf(daemon.runtime.updateContainerResources(update))).toBe('UNIMPLEMENTED');
+  });
+
+  test('a pod outlives the daemon, and its end is told by the next one', async () => {
+    const { daemon, image } = suite;
+    const waiting = shell('while ! test -e /tmp/end; do sleep 0.1; done; exit 9');
+    const containerId = await runContainer(daemon, pod, containerConfig(image, waiting));
+    await daemon.kill9();
+    await daemon.start();
+    expect(await execIn(daemon, id, 'echo alive; touch /tmp/x')).toBe('alive');
+    await execIn(daemon, containerId, 'touch /tmp/end');
+    expect(await ended(daemon, containerId)).toMatchObject({ exitCode: 9 });
+  });
+
+  test('a pod whose sandbox dies is not ready, and can be removed', async () => {
+    const { daemon, image } = suite;
+    const doomed = await runPod(daemon, {}, 'runsc');
+    const containerId = await runContainer(daemon, doomed, containerConfig(image));
+    const { info } = await daemon.runtime.containerStatus({ containerId, verbose: true });
+    const standIn = JSON.parse(info['info']!).pid as number;
+    expect(await readFile(`/proc/${standIn}/comm`, 'utf8')).toBe('sh\n');
+    const sandboxes = await output('pgrep', '-f', `^runsc-sandbox.* ${doomed.id}$`);
+    process.kill(Number(sandboxes), 'SIGKILL');
+    await waitFor('the pod to be not ready', async () => {
+      const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId: doomed.id });
+      return status?.state === PodSandboxState.SANDBOX_NOTREADY;
+    });
+    expect((await ended(daemon, containerId)).exitCode).not.toBe(0);
+    await daemon.runtime.removePodSandbox({ podSandboxId: doomed.id });
+  });
+});

@@ -17,8 +17,12 @@ export const ANNOTATION = {
   snapshotSecretNamespace: 'snapshot.storage.kubernetes.io/deletion-secret-namespace',
   /** Keelson's own: what CreateVolume was asked, so that it can be asked the same again. */
   provisioning: 'storage.keelson/provisioning',
-  /** Keelson's own: what CreateSnapshot was asked. */
+  /** Keelson's own: what CreateSnapshot is asked. */
   snapshotting: 'storage.keelson/snapshotting',
+  /** CreateSnapshot was called, and what came of it is not known yet. */
+  snapshotBeingCreated: 'snapshot.storage.kubernetes.io/volumesnapshot-being-created',
+  /** Keelson's own: bytes that NodeExpandVolume has yet to grow a volume to. */
+  nodeExpansion: 'storage.keelson/node-expansion',
 } as const;
 
 export const FINALIZER = {

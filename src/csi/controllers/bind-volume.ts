@@ -14,19 +14,20 @@ type Phase = NonNullable<NonNullable<Volume['status']>['phase']>;
 
 /**
  * The next step of a volume in its life: Available → Bound → Released. `claim` is the one
- * of the name in `claimRef`, if there is one. Pure.
+ * of the name in `claimRef`, if there is one; `inUse` says whether this node still has
+ * something of it, which its record is needed to take down. Pure.
  */
-export function planVolume(volume: Volume, claim: Claim | undefined): Plan {
-  const after = next(volume, claim);
+export function planVolume(volume: Volume, claim: Claim | undefined, inUse: boolean): Plan {
+  const after = next(volume, claim, inUse);
   return after === volume ? NOTHING : write(after);
 }
 
-function next(volume: Volume, claim: Claim | undefined): Volume {
+function next(volume: Volume, claim: Claim | undefined, inUse: boolean): Volume {
   const bound = isBound(volume, claim);
   if (isDeleting(volume)) {
     if (bound) return volume;
     const released = volume.spec.claimRef?.uid === undefined ? volume : toPhase(volume, 'Released');
-    return withoutFinalizer(released, FINALIZER.volumeBound);
+    return inUse ? released : withoutFinalizer(released, FINALIZER.volumeBound);
   }
   const kept = withFinalizer(volume, FINALIZER.volumeBound);
   const reference = volume.spec.claimRef;

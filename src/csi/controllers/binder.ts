@@ -5,7 +5,7 @@ import { planVolume } from './bind-volume.ts';
 import type { ControllerParts } from './controller.ts';
 import { type Plan, writePlanned } from './plan.ts';
 import { Reconciler } from './reconciler.ts';
-import { isClaimInUse } from './usage.ts';
+import { isClaimInUse, isVolumeInUse } from './usage.ts';
 
 /** Claims and volumes that are worked on at the same time. */
 const WORKERS = 8;
@@ -61,9 +61,20 @@ export class Binder implements AsyncDisposable {
     if (object.kind === 'PersistentVolumeClaim') this.#claimChanged(object);
     else if (object.kind === 'PersistentVolume') this.#volumeChanged(object);
     else if (object.kind === 'StorageClass') this.#pendingClaims();
-    else if (object.kind === 'VolumePublication' && type === 'deleted') {
-      if (object.spec.claim !== undefined) this.#enqueueClaim({ metadata: object.spec.claim });
-    } else if (object.kind === 'VolumeSnapshotContent') this.#deletingClaims();
+    else if (object.kind === 'VolumeSnapshotContent') this.#deletingClaims();
+    else if (type === 'deleted') this.#released(object);
+  }
+
+  /** Something of a volume has gone from this node: it may be what a deletion waits for. */
+  #released(object: Stored): void {
+    if (object.kind === 'VolumeAttachment') {
+      this.#reconciler.enqueue(`volume/${object.spec.source.persistentVolumeName}`);
+    }
+    if (object.kind !== 'VolumePublication' && object.kind !== 'VolumeStage') return;
+    this.#reconciler.enqueue(`volume/${object.spec.volumeName}`);
+    if (object.kind === 'VolumePublication' && object.spec.claim !== undefined) {
+      this.#enqueueClaim({ metadata: object.spec.claim });
+    }
   }
 
   #claimChanged(claim: Claim): void {
@@ -133,7 +144,7 @@ export class Binder implements AsyncDisposable {
             name: claimRef.name,
             namespace: claimRef.namespace,
           });
-    await this.#act(volume, planVolume(volume, claim));
+    await this.#act(volume, planVolume(volume, claim, isVolumeInUse(store, volume)));
   }
 
   async #act(object: Stored, plan: Plan): Promise<void> {

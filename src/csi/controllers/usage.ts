@@ -2,6 +2,8 @@ import type { Claim, Snapshot, Stored } from '../objects/index.ts';
 import type { ObjectStore } from '../store/index.ts';
 import { ANNOTATION } from './annotations.ts';
 import { annotationOf } from './editing.ts';
+import { intentOf } from './provisioning-intent.ts';
+import { contentNameFor } from './snapshot-plans.ts';
 
 /** Whether a pod has the claim's volume, or a snapshot or a clone is being made of it. */
 export function isClaimInUse(store: ObjectStore, claim: Claim): boolean {
@@ -33,9 +35,8 @@ function source({ spec, metadata }: Snapshot) {
 
 /** A snapshot has been begun and has yet to be cut: later it needs its source no more. */
 function isBeingMade(store: ObjectStore, snapshot: Snapshot): boolean {
-  const name = snapshot.status?.boundVolumeSnapshotContentName;
-  const content =
-    name === undefined ? undefined : store.find({ kind: 'VolumeSnapshotContent', name });
+  const name = contentNameFor(snapshot);
+  const content = store.find({ kind: 'VolumeSnapshotContent', name });
   return content !== undefined && content.status?.snapshotHandle === undefined;
 }
 
@@ -51,4 +52,17 @@ export function isVolumeInUse(store: ObjectStore, volume: Stored<'PersistentVolu
       .list('VolumeAttachment')
       .some(({ spec }) => spec.source.persistentVolumeName === volume.metadata.name)
   );
+}
+
+/** Whether a volume is being made of a snapshot. */
+export function isSnapshotInUse(
+  store: ObjectStore,
+  content: Stored<'VolumeSnapshotContent'> | undefined,
+): boolean {
+  const handle = content?.status?.snapshotHandle;
+  if (handle === undefined) return false;
+  return store.list('PersistentVolumeClaim').some((claim) => {
+    const source = intentOf(claim)?.source;
+    return source !== undefined && 'snapshotId' in source && source.snapshotId === handle;
+  });
 }

@@ -66,7 +66,8 @@ export const volumeSnapshotContent = z.strictObject({
   status: z
     .strictObject({
       snapshotHandle: volumeHandle.optional(),
-      creationTime: z.int().optional(),
+      /** Nanoseconds since 1970: more than a double holds exactly. */
+      creationTime: z.number().optional(),
       readyToUse: z.boolean().optional(),
       restoreSize: z.int().optional(),
       error: error.optional(),

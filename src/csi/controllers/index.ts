@@ -1,0 +1,12 @@
+export * from './annotations.ts';
+export * from './attacher.ts';
+export * from './attachments.ts';
+export * from './binder.ts';
+export type * from './controller.ts';
+export * from './editing.ts';
+export * from './events.ts';
+export * from './provisioner.ts';
+export * from './reclaimer.ts';
+export type { BackOff } from './reconciler.ts';
+export * from './resizer.ts';
+export * from './snapshotter.ts';

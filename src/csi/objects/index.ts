@@ -3,7 +3,7 @@ export * from './claim.ts';
 export * from './driver.ts';
 export * from './kinds.ts';
 export * from './manifests.ts';
-export type * from './metadata.ts';
+export { type Metadata, namespaceName, objectName, objectNameOf } from './metadata.ts';
 export * from './node-records.ts';
 export { inlineVolume, volumeHandle } from './persistent-volume.ts';
 export * from './quantity.ts';

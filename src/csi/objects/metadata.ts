@@ -92,3 +92,8 @@ export interface Metadata {
   annotations?: Record<string, string> | undefined;
   finalizers?: string[] | undefined;
 }
+
+/** Whether a text is a name of an object, and so safe as a part of a path. */
+export function objectNameOf(text: string): boolean {
+  return objectName.safeParse(text).success;
+}

@@ -43,6 +43,10 @@ export interface CsiHostOptions {
   readonly extraMetadata: boolean;
 }
 
+interface Controller extends AsyncDisposable {
+  readonly isIdle: boolean;
+}
+
 /** Objects that each controller works on at the same time. */
 const WORKERS = 10;
 
@@ -56,13 +60,13 @@ export class CsiHost implements AsyncDisposable {
   readonly events: Events;
   readonly volumes: NodeVolumes;
   readonly node: NodeParts;
-  readonly #controllers: readonly (AsyncDisposable & { readonly isIdle: boolean })[];
+  readonly #controllers: readonly Controller[];
   readonly #parts: AsyncDisposableStack;
 
   private constructor(
     node: NodeParts,
     volumes: NodeVolumes,
-    controllers: CsiHost['#controllers'],
+    controllers: readonly Controller[],
     parts: AsyncDisposableStack,
   ) {
     this.node = node;

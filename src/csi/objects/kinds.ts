@@ -83,11 +83,12 @@ export function refOf<K extends Kind>(object: {
 }
 
 /** Such as `PersistentVolumeClaim/default/data`: the same for the same object only. */
-export function keyOf({ kind, name, namespace }: Ref): string {
-  return namespace === undefined ? `${kind}/${name}` : `${kind}/${namespace}/${name}`;
+export function keyOf({ kind, name, namespace = 'default' }: Ref): string {
+  // Whoever leaves the namespace out means `default`; elsewhere it has no meaning.
+  return isNamespaced(kind) ? `${kind}/${namespace}/${name}` : `${kind}/${name}`;
 }
 
 /** For messages, such as `PersistentVolumeClaim "default/data"`. */
-export function describeRef({ kind, name, namespace }: Ref): string {
-  return `${kind} "${namespace === undefined ? name : `${namespace}/${name}`}"`;
+export function describeRef({ kind, name, namespace = 'default' }: Ref): string {
+  return `${kind} "${isNamespaced(kind) ? `${namespace}/${name}` : name}"`;
 }

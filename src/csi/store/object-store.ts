@@ -3,7 +3,6 @@ import { KeelsonError, KeyedLock, type Logger } from '../../base/index.ts';
 import {
   applyTo,
   describeRef,
-  isNamespaced,
   type Kind,
   keyOf,
   type Manifest,
@@ -62,13 +61,13 @@ export class ObjectStore {
   }
 
   find<K extends Kind>(ref: Ref<K>): Stored<K> | undefined {
-    return this.#objects.get(keyOf(withNamespace(ref))) as Stored<K> | undefined;
+    return this.#objects.get(keyOf(ref)) as Stored<K> | undefined;
   }
 
   get<K extends Kind>(ref: Ref<K>): Stored<K> {
     const found = this.find(ref);
     if (found !== undefined) return found;
-    throw new KeelsonError('NOT_FOUND', `There is no ${describeRef(withNamespace(ref))}`);
+    throw new KeelsonError('NOT_FOUND', `There is no ${describeRef(ref)}`);
   }
 
   /** Of one kind, by namespace and name. */
@@ -123,7 +122,7 @@ export class ObjectStore {
     ref: Ref<K>,
     work: (object: Stored<K>) => Stored<K>,
   ): Promise<Stored<K> | undefined> {
-    using _lock = await this.#locks.acquire(keyOf(withNamespace(ref)));
+    using _lock = await this.#locks.acquire(keyOf(ref));
     const before = this.find(ref);
     if (before === undefined) return undefined;
     const after = work(before);
@@ -146,7 +145,7 @@ export class ObjectStore {
 
   /** Removes an object, or marks it when finalizers hold it. Absence is fine. */
   async delete<K extends Kind>(ref: Ref<K>): Promise<void> {
-    using _lock = await this.#locks.acquire(keyOf(withNamespace(ref)));
+    using _lock = await this.#locks.acquire(keyOf(ref));
     const object = this.find(ref);
     if (object === undefined) return;
     if ((object.metadata.finalizers ?? []).length === 0) return await this.#remove(object);
@@ -183,12 +182,6 @@ export class ObjectStore {
   #tell(change: Change): void {
     for (const listener of this.#listeners) listener(change);
   }
-}
-
-/** Whoever leaves the namespace out means `default`. */
-function withNamespace<K extends Kind>(ref: Ref<K>): Ref<K> {
-  if (!isNamespaced(ref.kind)) return { kind: ref.kind, name: ref.name };
-  return { ...ref, namespace: ref.namespace ?? 'default' };
 }
 
 function withoutServerFields<K extends Kind>(manifest: Manifest<K>): Manifest<K> {

@@ -1,0 +1,4 @@
+export * from './host.ts';
+export * from './node/index.ts';
+export * from './objects/index.ts';
+export * from './registration/index.ts';

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AdminServer } from './admin/index.ts';
-import { createLogger, during, type Logger, type RootLogger } from './base/index.ts';
+import { createLogger, during, exportSpans, type Logger, type RootLogger } from './base/index.ts';
 import {
   builtinPlugins,
   CniEngine,
@@ -37,6 +37,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   const logger = createLogger(config.log.level);
   await using parts = new AsyncDisposableStack();
   parts.use(changeLevelBySignal(logger));
+  parts.use(await exportSpans(process.env, { version, logger }));
   parts.use(await lockState(config.state));
   const images = parts.use(await openImages(config, logger));
   const plugins = builtinPlugins({ dhcpDirectory: join(config.state, 'dhcp') });

@@ -34,6 +34,8 @@ process.exitCode = await runCli(process.argv.slice(2), {
   serve: async (config, signal) => {
     const { runDaemon } = await import('./daemon.ts');
     await runDaemon({ config, version: ownVersion(), signal });
+    // Nothing of it is left but, perhaps, requests to a collector of spans that hangs.
+    process.exit();
   },
   builtinPlugins: async () => {
     const { builtinPlugins } = await import('./cni/index.ts');

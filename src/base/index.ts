@@ -6,6 +6,7 @@ export * from './ids.ts';
 export * from './ip.ts';
 export * from './keyed-lock.ts';
 export * from './log.ts';
+export * from './open-telemetry.ts';
 export * from './quantities.ts';
 export * from './redact.ts';
 export * from './semaphore.ts';

@@ -22,6 +22,6 @@ export function shortened(text: string, length: number): string {
 }
 
 /** `https://user:password@host` without the user and password. */
-function withoutUserinfo(text: string): string {
+export function withoutUserinfo(text: string): string {
   return text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^/@\s]*@/gi, '$1');
 }

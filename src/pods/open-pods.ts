@@ -36,7 +36,7 @@ export interface PodsOptions {
 }
 
 /** Opens the pods of a state directory: reads the records and repairs what a crash left. */
-export async function openPods(options: PodsOptions): Promise<Pods & Disposable> {
+export async function openPods(options: PodsOptions): Promise<Pods & AsyncDisposable> {
   const { settings, logger } = options;
   const state = settings.stateDirectory;
   await mkdir(state, { recursive: true, mode: 0o711 });
@@ -73,7 +73,9 @@ export async function openPods(options: PodsOptions): Promise<Pods & Disposable>
   const watch = watchForLostExits(pods);
   return {
     ...pods,
-    [Symbol.dispose]: () => {
+    [Symbol.asyncDispose]: async () => {
+      // What every caller gave up is still being undone: no other daemon may begin before.
+      await pods.creations.landed();
       watch[Symbol.dispose]();
       exits[Symbol.dispose]();
     },

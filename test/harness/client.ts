@@ -14,6 +14,8 @@ export interface CallSettings {
   signal?: AbortSignal;
   /** Milliseconds until the call fails with DEADLINE_EXCEEDED. Default 60 000. */
   timeout?: number;
+  /** Sent with the call. */
+  metadata?: Readonly<Record<string, string>>;
 }
 
 interface Unary<Request, Response> {
@@ -104,7 +106,7 @@ function unaryCall(client: Client, method: MethodDefinition<unknown, unknown>, p
         method.requestSerialize,
         method.responseDeserialize,
         complete(request),
-        new Metadata(),
+        metadataOf(settings),
         optionsOf(settings),
         (error: ServiceError | null, response?: unknown) => {
           signal?.removeEventListener('abort', onAbort);
@@ -127,12 +129,18 @@ function streamingCall(client: Client, method: MethodDefinition<unknown, unknown
       method.requestSerialize,
       method.responseDeserialize,
       complete(request),
-      new Metadata(),
+      metadataOf(settings),
       optionsOf(settings),
     );
     settings.signal?.addEventListener('abort', () => call.cancel(), { once: true });
     return call;
   };
+}
+
+function metadataOf(settings: CallSettings): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(settings.metadata ?? {})) metadata.set(name, value);
+  return metadata;
 }
 
 function optionsOf(settings: CallSettings): Partial<CallOptions> {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ContainerConfig, MountPropagation, Signal } from '../gen/runtime/v1/api.ts';
-import { fromMount, fromStopSignal, toContainerConfig } from './container-config.ts';
+import { fromStopSignal, toContainerConfig } from './container-config.ts';
+import { fromMount } from './mount.ts';
 
 type Given = Parameters<typeof ContainerConfig.fromPartial>[0];
 
@@ -87,6 +88,10 @@ describe('a mount', () => {
       readonly: true,
       recursiveReadOnly: true,
       propagation: 'host-to-container',
+      image: undefined,
+      imageSubPath: '',
+      uidMappings: [],
+      gidMappings: [],
       selinuxRelabel: false,
       options: ['noexec'],
     });
@@ -111,8 +116,8 @@ describe('a mount', () => {
     [{ mountOptions: ['noexec', 'suid'] }, '"suid" is not a mount option'],
     [{ mountOptions: ['noexec,suid'] }, '"noexec,suid" is not a mount option'],
     [{ image: { image: 'x' } }, 'ImageVolumeMountFailed'],
-    [{ uidMappings: [{ hostId: 1 }] }, 'user namespaces'],
-    [{ gidMappings: [{ hostId: 1 }] }, 'user namespaces'],
+    [{ uidMappings: [{ hostId: 1 }] }, 'length is 0'],
+    [{ gidMappings: [{ hostId: 2 ** 32 - 1, length: 1 }] }, 'more than there are'],
   ])('with %j is refused', (changes, reason) => expect(() => mount(changes)).toThrow(reason));
 });
 

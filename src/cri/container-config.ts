@@ -1,14 +1,13 @@
 import {
   type ContainerConfig as CriContainer,
   type KeyValue,
-  type Mount,
-  MountPropagation,
   Signal,
 } from '../gen/runtime/v1/api.ts';
-import type { ContainerConfig, MountConfig } from '../pods/index.ts';
+import type { ContainerConfig } from '../pods/index.ts';
 import { toSecurity } from './container-security.ts';
 import { toImageReference } from './image-spec.ts';
 import { invalid, noNul, required } from './invalid.ts';
+import { toMount } from './mount.ts';
 import { NO_RESOURCES, toResources } from './resources.ts';
 
 /** Checks a ContainerConfig and puts it into plain values. */
@@ -62,44 +61,6 @@ function toVariable({ key, value }: KeyValue): { key: string; value: string } {
   return { key: noNul('config.envs', key), value: noNul('config.envs', text) };
 }
 
-const PROPAGATION = new Map<number, MountConfig['propagation']>([
-  [MountPropagation.PROPAGATION_PRIVATE, 'private'],
-  [MountPropagation.PROPAGATION_HOST_TO_CONTAINER, 'host-to-container'],
-  [MountPropagation.PROPAGATION_BIDIRECTIONAL, 'bidirectional'],
-]);
-
-/** What `mount_options` may hold. */
-const MOUNT_OPTIONS = new Set(['noexec', 'nodev', 'nosuid']);
-
-function toMount(mount: Mount): MountConfig {
-  const field = 'config.mounts';
-  const path = required(`${field}.container_path`, mount.containerPath);
-  if (mount.image !== undefined && mount.image.image !== '') {
-    throw invalid(field, `ImageVolumeMountFailed: image volumes ("${path}") are not supported`);
-  }
-  if (mount.imageSubPath !== '') throw invalid(field, `image_sub_path ("${path}") needs an image`);
-  if (mount.uidMappings.length + mount.gidMappings.length > 0) {
-    throw invalid(field, `id mappings ("${path}") need user namespaces, which are not supported`);
-  }
-  const hostPath = required(`${field}.host_path`, mount.hostPath);
-  if (!hostPath.startsWith('/')) throw invalid(field, `"${hostPath}" is not an absolute path`);
-  const propagation = PROPAGATION.get(mount.propagation);
-  if (propagation === undefined) {
-    throw invalid(field, `there is no propagation ${mount.propagation}`);
-  }
-  const unknown = mount.mountOptions.find((option) => !MOUNT_OPTIONS.has(option));
-  if (unknown !== undefined) throw invalid(field, `"${unknown}" is not a mount option`);
-  return {
-    containerPath: noNul(field, path),
-    hostPath: noNul(field, hostPath),
-    readonly: mount.readonly,
-    recursiveReadOnly: mount.recursiveReadOnly,
-    propagation,
-    selinuxRelabel: mount.selinuxRelabel,
-    options: mount.mountOptions,
-  };
-}
-
 /** Relative to the pod's log directory, and not leading out of it. */
 function toLogPath(path: string): string {
   if (path.startsWith('/') || path.split('/').includes('..')) {
@@ -127,21 +88,4 @@ export function fromStopSignal(name: string): Signal {
   return (
     known[`SIGNAL_${key.startsWith('SIG') ? key : `SIG${key}`}`] ?? Signal.SIGNAL_RUNTIME_DEFAULT
   );
-}
-
-export function fromMount(mount: MountConfig): Mount {
-  const propagation = [...PROPAGATION].find(([, name]) => name === mount.propagation)?.[0] ?? 0;
-  return {
-    containerPath: mount.containerPath,
-    hostPath: mount.hostPath,
-    readonly: mount.readonly,
-    selinuxRelabel: mount.selinuxRelabel,
-    propagation: propagation as MountPropagation,
-    uidMappings: [],
-    gidMappings: [],
-    recursiveReadOnly: mount.recursiveReadOnly,
-    image: undefined,
-    imageSubPath: '',
-    mountOptions: mount.options,
-  };
 }

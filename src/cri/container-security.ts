@@ -1,13 +1,11 @@
 import {
-  type SecurityProfile as CriProfile,
-  type Int64Value,
   type LinuxContainerSecurityContext,
-  SecurityProfile_ProfileType as ProfileType,
   SupplementalGroupsPolicy,
 } from '../gen/runtime/v1/api.ts';
-import type { ContainerSecurity, SecurityProfile } from '../pods/index.ts';
-import { invalid, required, toNumber } from './invalid.ts';
-import { toNamespaceModes } from './sandbox-config.ts';
+import type { ContainerSecurity } from '../pods/index.ts';
+import { invalid } from './invalid.ts';
+import { toNamespaceModes } from './namespace-modes.ts';
+import { toId, toOptionalId, toProfile, toSelinux } from './security-profile.ts';
 
 const FIELD = 'config.linux.security_context';
 
@@ -30,69 +28,30 @@ export function toSecurity(context: LinuxContainerSecurityContext | undefined): 
     addCapabilities: capabilities?.addCapabilities ?? [],
     dropCapabilities: capabilities?.dropCapabilities ?? [],
     addAmbientCapabilities: capabilities?.addAmbientCapabilities ?? [],
-    runAsUser: toId('run_as_user', context?.runAsUser),
-    runAsGroup: toId('run_as_group', context?.runAsGroup),
+    runAsUser: toOptionalId(`${FIELD}.run_as_user`, context?.runAsUser),
+    runAsGroup: toOptionalId(`${FIELD}.run_as_group`, context?.runAsGroup),
     runAsUsername: context?.runAsUsername ?? '',
     supplementalGroups: (context?.supplementalGroups ?? []).map((gid) =>
-      checkId('supplemental_groups', gid),
+      toId(`${FIELD}.supplemental_groups`, gid),
     ),
-    supplementalGroupsPolicy: toGroupsPolicy(context?.supplementalGroupsPolicy ?? 0),
+    supplementalGroupsPolicy: toGroupsPolicy(FIELD, context?.supplementalGroupsPolicy ?? 0),
     readonlyRootfs: context?.readonlyRootfs ?? false,
     noNewPrivileges: context?.noNewPrivs ?? false,
     maskedPaths: context?.maskedPaths ?? MASKED_PATHS,
     readonlyPaths: context?.readonlyPaths ?? READONLY_PATHS,
-    seccomp: toProfile('seccomp', context?.seccomp, context?.seccompProfilePath ?? '') ?? {
+    seccomp: toProfile(`${FIELD}.seccomp`, context?.seccomp, context?.seccompProfilePath) ?? {
       type: 'unconfined',
     },
-    apparmor: toProfile('apparmor', context?.apparmor, context?.apparmorProfile ?? ''),
+    apparmor: toProfile(`${FIELD}.apparmor`, context?.apparmor, context?.apparmorProfile),
+    selinux: toSelinux(`${FIELD}.selinux_options`, context?.selinuxOptions),
   };
 }
 
-function toId(name: string, given: Int64Value | undefined): number | undefined {
-  return given === undefined ? undefined : checkId(name, given.value);
-}
-
-/** User and group ids have 32 bits; the last one means "nobody" to the kernel. */
-function checkId(name: string, value: bigint): number {
-  const id = toNumber(`${FIELD}.${name}`, value);
-  if (id < 0 || id >= 2 ** 32 - 1) throw invalid(`${FIELD}.${name}`, `${id} is out of range`);
-  return id;
-}
-
-function toGroupsPolicy(value: number): ContainerSecurity['supplementalGroupsPolicy'] {
+export function toGroupsPolicy(
+  field: string,
+  value: number,
+): ContainerSecurity['supplementalGroupsPolicy'] {
   if (value === SupplementalGroupsPolicy.Merge) return 'merge';
   if (value === SupplementalGroupsPolicy.Strict) return 'strict';
-  throw invalid(`${FIELD}.supplemental_groups_policy`, `there is no policy ${value}`);
-}
-
-/** The message, or else the string of older kubelets: `runtime/default`, `localhost/…`. */
-function toProfile(
-  name: string,
-  profile: CriProfile | undefined,
-  path: string,
-): SecurityProfile | undefined {
-  if (profile !== undefined) return fromMessage(`${FIELD}.${name}`, profile);
-  if (path === '') return undefined;
-  if (path === 'unconfined') return { type: 'unconfined' };
-  if (path === 'runtime/default' || path === 'docker/default') return { type: 'runtime-default' };
-  if (path.startsWith('localhost/')) {
-    return { type: 'localhost', reference: path.slice('localhost/'.length) };
-  }
-  throw invalid(`${FIELD}.${name}`, `there is no profile "${path}"`);
-}
-
-function fromMessage(field: string, profile: CriProfile): SecurityProfile {
-  switch (profile.profileType) {
-    case ProfileType.RuntimeDefault:
-      return { type: 'runtime-default' };
-    case ProfileType.Unconfined:
-      return { type: 'unconfined' };
-    case ProfileType.Localhost:
-      return {
-        type: 'localhost',
-        reference: required(`${field}.localhost_ref`, profile.localhostRef),
-      };
-    default:
-      throw invalid(field, `there is no profile type ${profile.profileType}`);
-  }
+  throw invalid(`${field}.supplemental_groups_policy`, `there is no policy ${value}`);
 }

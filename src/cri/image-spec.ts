@@ -10,6 +10,7 @@ export function toImageReference(field: string, given: ImageSpec | undefined): I
     userSpecifiedImage: spec.userSpecifiedImage,
     annotations: spec.annotations,
     runtimeHandler: spec.runtimeHandler,
+    imageRef: spec.imageRef,
   };
 }
 

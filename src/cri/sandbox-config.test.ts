@@ -22,8 +22,16 @@ test('what is left out has the defaults of CRI', () => {
     annotations: {},
     cgroupParent: '',
     sysctls: {},
-    namespaces: { network: 'pod', ipc: 'pod', pid: 'pod', targetId: '' },
+    namespaces: { network: 'pod', ipc: 'pod', pid: 'pod', targetId: '', user: undefined },
     privileged: false,
+    security: {
+      runAsUser: undefined,
+      runAsGroup: undefined,
+      supplementalGroups: [],
+      seccomp: { type: 'runtime-default' },
+      apparmor: undefined,
+      selinux: undefined,
+    },
     resources: undefined,
     overhead: undefined,
   });
@@ -128,7 +136,7 @@ describe('namespaces', () => {
     [{ pid: 9 }, 'pid: there is no mode 9'],
     [{ pid: TARGET }, 'target_id: it is missing'],
     [{ pid: TARGET, targetId: 'x' }, 'pid: a sandbox has no target'],
-    [{ usernsOptions: { mode: POD } }, 'user namespaces are not supported'],
+    [{ usernsOptions: { mode: POD } }, '0 mappings are given: it must be exactly one'],
   ])('%j are refused', (options, reason) => {
     expect(() => withNamespaces(options)).toThrow(reason);
   });

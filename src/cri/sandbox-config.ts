@@ -1,16 +1,16 @@
 import { isIP } from 'node:net';
 import {
-  NamespaceMode as CriMode,
   type PortMapping as CriPortMapping,
   type DNSConfig,
-  type NamespaceOption,
   type PodSandboxConfig,
   type PodSandboxMetadata,
   Protocol,
 } from '../gen/runtime/v1/api.ts';
-import type { NamespaceMode, NamespaceModes, PortMapping, SandboxConfig } from '../pods/index.ts';
+import type { NamespaceModes, PortMapping, SandboxConfig } from '../pods/index.ts';
 import { invalid, noNul, plainText, required } from './invalid.ts';
+import { toNamespaceModes } from './namespace-modes.ts';
 import { toResources } from './resources.ts';
+import { toSandboxSecurity } from './sandbox-security.ts';
 
 /** Checks a PodSandboxConfig and puts it into plain values. */
 export function toSandboxConfig(given: PodSandboxConfig | undefined): SandboxConfig {
@@ -24,6 +24,7 @@ export function toSandboxConfig(given: PodSandboxConfig | undefined): SandboxCon
   if (namespaces.pid === 'target') {
     throw invalid('config.linux.security_context.namespace_options.pid', 'a sandbox has no target');
   }
+  refuseHostNamespaces(namespaces);
   const { resources, overhead } = config.linux ?? {};
   return {
     metadata: toMetadata(required('config.metadata', config.metadata)),
@@ -37,9 +38,22 @@ export function toSandboxConfig(given: PodSandboxConfig | undefined): SandboxCon
     sysctls: config.linux?.sysctls ?? {},
     namespaces,
     privileged: security?.privileged ?? false,
+    security: toSandboxSecurity(security),
     resources: resources && toResources('config.linux.resources', resources),
     overhead: overhead && toResources('config.linux.overhead', overhead),
   };
+}
+
+/** Namespaces of the host do not belong to a pod's user namespace: it could not use them. */
+function refuseHostNamespaces(modes: NamespaceModes): void {
+  if (modes.user === undefined) return;
+  for (const name of ['network', 'pid', 'ipc'] as const) {
+    if (modes[name] !== 'node') continue;
+    throw invalid(
+      'config.linux.security_context.namespace_options.userns_options',
+      `a pod with a user namespace cannot have the host's ${name} namespace`,
+    );
+  }
 }
 
 function toMetadata(metadata: PodSandboxMetadata): SandboxConfig['metadata'] {
@@ -101,43 +115,4 @@ function toPortMapping(mapping: CriPortMapping): PortMapping {
     hostPort: mapping.hostPort,
     hostIp: mapping.hostIp,
   };
-}
-
-const MODES = new Map<number, NamespaceMode>([
-  [CriMode.POD, 'pod'],
-  [CriMode.CONTAINER, 'container'],
-  [CriMode.NODE, 'node'],
-  [CriMode.TARGET, 'target'],
-]);
-
-/** Namespace options; left out, all are those of the pod. */
-export function toNamespaceModes(
-  field: string,
-  options: NamespaceOption | undefined,
-): NamespaceModes {
-  const podOrNode = (name: string, value: number): 'pod' | 'node' => {
-    const mode = MODES.get(value);
-    if (mode === 'pod' || mode === 'node') return mode;
-    throw invalid(`${field}.${name}`, `${mode?.toUpperCase() ?? value} is neither POD nor NODE`);
-  };
-  const pid = MODES.get(options?.pid ?? CriMode.POD);
-  if (pid === undefined) throw invalid(`${field}.pid`, `there is no mode ${options?.pid}`);
-  if (pid === 'target') required(`${field}.target_id`, options?.targetId);
-  refuseUserNamespace(field, options);
-  return {
-    network: podOrNode('network', options?.network ?? CriMode.POD),
-    ipc: podOrNode('ipc', options?.ipc ?? CriMode.POD),
-    pid,
-    targetId: options?.targetId ?? '',
-  };
-}
-
-function refuseUserNamespace(field: string, options: NamespaceOption | undefined): void {
-  const user = options?.usernsOptions;
-  if (user === undefined || user.mode === CriMode.NODE) return;
-  throw invalid(
-    `${field}.userns_options`,
-    'user namespaces are not supported',
-    'Status reports it as runtime_handlers[].features.user_namespaces',
-  );
 }

@@ -8,8 +8,9 @@ import {
   PodSandboxStatus,
 } from '../gen/runtime/v1/api.ts';
 import type { ContainerRecord, NamespaceMode, SandboxRecord } from '../pods/index.ts';
-import { fromMount, fromStopSignal } from './container-config.ts';
+import { fromStopSignal } from './container-config.ts';
 import { fromImageReference } from './image-spec.ts';
+import { fromMount } from './mount.ts';
 import { fromResources } from './resources.ts';
 
 const MODE: Record<NamespaceMode, CriMode> = {
@@ -39,6 +40,7 @@ export function sandboxItem(record: SandboxRecord): PodSandbox {
 
 export function sandboxStatus(record: SandboxRecord): PodSandboxStatus {
   const { namespaces } = record.config;
+  const { user } = namespaces;
   const [ip = '', ...more] = record.ips;
   return PodSandboxStatus.fromPartial({
     id: record.id,
@@ -52,6 +54,7 @@ export function sandboxStatus(record: SandboxRecord): PodSandboxStatus {
           network: MODE[namespaces.network],
           pid: MODE[namespaces.pid],
           ipc: MODE[namespaces.ipc],
+          usernsOptions: user && { mode: CriMode.POD, uids: [user.uids], gids: [user.gids] },
         },
       },
     },

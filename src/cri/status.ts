@@ -37,13 +37,23 @@ export const status: UnaryHandler<StatusRequest, StatusResponse> = async (
       userNamespacesHostNetwork: false,
       mountOptions: true,
     },
-    info: request.verbose ? { config: JSON.stringify(context.configuration) } : {},
+    info: request.verbose ? verboseInfo(context) : {},
   });
 };
 
+/** The configuration, and which ways of confinement this host has. */
+function verboseInfo({ configuration, pods }: CriContext): Record<string, string> {
+  const { apparmor, selinux, hugepages, swapLimit, cgroups } = pods.host;
+  const host = {
+    ...{ apparmor, selinux: selinux !== undefined, hugepages, swapLimit },
+    cgroups: cgroups.mode,
+  };
+  return { config: JSON.stringify(configuration), host: JSON.stringify(host) };
+}
+
 /** Each handler under its name, and the default one also under ''. */
 async function handlers(context: CriContext): Promise<RuntimeHandler[]> {
-  const { runtimes } = context.pods;
+  const { runtimes, userNamespaces } = context.pods;
   const names = ['', ...runtimes.list().map((runtime) => runtime.handler)];
   return Promise.all(
     names.map(async (name) => {
@@ -52,7 +62,7 @@ async function handlers(context: CriContext): Promise<RuntimeHandler[]> {
         name,
         features: {
           recursiveReadOnlyMounts: mountOptions?.includes('rro') ?? false,
-          userNamespaces: false,
+          userNamespaces: (await userNamespaces.problem(runtimes.get(name))) === undefined,
         },
       };
     }),

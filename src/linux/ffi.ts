@@ -32,6 +32,15 @@ export const raw = {
   openat2: libc.func(
     'long syscall(long number, int directory, const char *path, void *how, uint64_t size)',
   ),
+  openTree: libc.func(
+    'long syscall(long number, int directory, const char *path, unsigned int flags)',
+  ),
+  moveMount: libc.func(
+    'long syscall(long number, int from, const char *fromPath, int to, const char *toPath, unsigned int flags)',
+  ),
+  mountSetattr: libc.func(
+    'long syscall(long number, int directory, const char *path, unsigned int flags, const uint8_t *attributes, size_t size)',
+  ),
   socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, const uint8_t *address, unsigned int size)'),
   setsockopt: libc.func(

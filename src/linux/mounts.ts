@@ -132,9 +132,13 @@ export function mountOf(path: string, mounts: MountInfo[] = listMounts()): Mount
 export interface OverlayRequest {
   /** Read-only directories, topmost first. */
   lower: readonly string[];
-  upper: string;
-  work: string;
+  /** What is written; nothing can be without it. */
+  upper?: string;
+  /** An empty directory on the same file system as `upper`. */
+  work?: string;
   target: string;
+  /** SELinux label of all files; undefined leaves them what labels they have. */
+  context?: string | undefined;
 }
 
 /** mount(2) hands the options over in one page. */
@@ -145,9 +149,14 @@ const OPTIONS_LIMIT = 4095;
  * directory becomes the working directory for the moment and they are named relative to it.
  */
 export function mountOverlay(request: OverlayRequest): void {
-  const rest = `upperdir=${escapeOption(request.upper)},workdir=${escapeOption(request.work)},index=off`;
+  const { upper, work } = request;
+  const writable =
+    upper === undefined || work === undefined
+      ? ''
+      : `,upperdir=${escapeOption(upper)},workdir=${escapeOption(work)}`;
+  const rest = `${writable},index=off${contextOption(request.context)}`;
   const options = (lower: readonly string[]) =>
-    `lowerdir=${lower.map(escapeOption).join(':')},${rest}`;
+    `lowerdir=${lower.map(escapeOption).join(':')}${rest}`;
   const target = { source: 'overlay', target: request.target, type: 'overlay' };
   const absolute = options(request.lower);
   if (Buffer.byteLength(absolute) <= OPTIONS_LIMIT) {
@@ -163,6 +172,11 @@ export function mountOverlay(request: OverlayRequest): void {
   } finally {
     process.chdir(home);
   }
+}
+
+/** The mount option that gives all files of a file system one SELinux label, after others. */
+export function contextOption(label: string | undefined): string {
+  return label === undefined ? '' : `,context="${label}"`;
 }
 
 /** In overlayfs options, commas end a value and colons a layer. */

@@ -89,7 +89,7 @@ export function setHostname(name: string): void {
 
 /** Writes a sysctl (`net.ipv4.ip_forward`) in the current namespaces. */
 export function writeSysctl(name: string, value: string): void {
-  const path = `/proc/sys/${sysctlPath(name)}`;
+  const path = sysctlFile(name);
   try {
     writeFileSync(path, value, { flag: 'r+' });
   } catch (cause) {
@@ -98,6 +98,11 @@ export function writeSysctl(name: string, value: string): void {
       ...(errnoOf(cause) === 'ENOENT' ? { reason: 'this kernel has no such sysctl' } : {}),
     });
   }
+}
+
+/** The file of a sysctl. Fails with INVALID_ARGUMENT for what is no name of one. */
+export function sysctlFile(name: string): string {
+  return `/proc/sys/${sysctlPath(name)}`;
 }
 
 /**

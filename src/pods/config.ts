@@ -1,3 +1,5 @@
+import type { IdRange } from '../linux/index.ts';
+
 /**
  * What a pod and its containers are asked to be. These are CRI's PodSandboxConfig and
  * ContainerConfig in plain values; they are kept in the records as JSON.
@@ -16,7 +18,9 @@ export interface SandboxConfig {
   cgroupParent: string;
   sysctls: Record<string, string>;
   namespaces: NamespaceModes;
+  /** Whether containers in it may be privileged. */
   privileged: boolean;
+  security: SandboxSecurity;
   resources: ContainerResources | undefined;
   overhead: ContainerResources | undefined;
 }
@@ -44,6 +48,34 @@ export interface NamespaceModes {
   pid: NamespaceMode;
   /** The container whose PID namespace is joined in mode `target`. */
   targetId: string;
+  /** The ids of the pod's own user namespace; undefined: it uses the host's. */
+  user: UserMappings | undefined;
+}
+
+export interface UserMappings {
+  uids: IdRange;
+  gids: IdRange;
+}
+
+/**
+ * What the pod's own process, the init of a shared PID namespace, runs with. Other pods
+ * have no process of their own. Containers take the SELinux options over.
+ */
+export interface SandboxSecurity {
+  runAsUser: number | undefined;
+  runAsGroup: number | undefined;
+  supplementalGroups: number[];
+  seccomp: SecurityProfile;
+  apparmor: SecurityProfile | undefined;
+  selinux: SelinuxOptions | undefined;
+}
+
+/** Parts of an SELinux label; '' leaves one to the node. */
+export interface SelinuxOptions {
+  user: string;
+  role: string;
+  type: string;
+  level: string;
 }
 
 export interface ContainerConfig {
@@ -73,11 +105,21 @@ export interface ImageReference {
   userSpecifiedImage: string;
   annotations: Record<string, string>;
   runtimeHandler: string;
+  /** A digest reference, as kubelets know the image of a volume. */
+  imageRef: string;
 }
 
 export interface MountConfig {
   containerPath: string;
+  /** '' for an image. */
   hostPath: string;
+  /** Instead of a path of the host, the files of an image, read-only. */
+  image: ImageReference | undefined;
+  /** The directory of the image that is mounted; '' for all of it. */
+  imageSubPath: string;
+  /** By which owners are shown; none: as they are. */
+  uidMappings: IdRange[];
+  gidMappings: IdRange[];
   readonly: boolean;
   recursiveReadOnly: boolean;
   propagation: 'private' | 'host-to-container' | 'bidirectional';
@@ -120,6 +162,8 @@ export interface ContainerSecurity {
   readonlyPaths: string[];
   seccomp: SecurityProfile;
   apparmor: SecurityProfile | undefined;
+  /** Undefined: those of the pod. */
+  selinux: SelinuxOptions | undefined;
 }
 
 export type SecurityProfile =

@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bindMount, MS, mount, unmountAll } from '../linux/index.ts';
 import type { MountConfig } from './config.ts';
-import { requestedMounts, rootfsPropagation, sandboxMounts } from './container-mounts.ts';
+import {
+  requestedMounts,
+  resolveSource,
+  rootfsPropagation,
+  sandboxMounts,
+} from './container-mounts.ts';
 import type { SandboxRecord } from './records.ts';
 
 let directory: string;
@@ -24,6 +29,10 @@ function asked(changes: Partial<MountConfig> = {}): MountConfig {
   return {
     containerPath: '/data',
     hostPath: source,
+    image: undefined,
+    imageSubPath: '',
+    uidMappings: [],
+    gidMappings: [],
     readonly: false,
     recursiveReadOnly: false,
     propagation: 'private',
@@ -34,7 +43,8 @@ function asked(changes: Partial<MountConfig> = {}): MountConfig {
 }
 
 async function resolved(changes: Partial<MountConfig> = {}, options = ['rro']) {
-  const [mount] = await requestedMounts([asked(changes)], { options });
+  const wanted = asked(changes);
+  const [mount] = requestedMounts([wanted], [await resolveSource(wanted.hostPath)], { options });
   return mount!;
 }
 
@@ -94,9 +104,8 @@ describe('recursive read-only', () => {
   });
 
   test('is refused for a runtime that does not say what it knows', async () => {
-    await expect(requestedMounts([asked(recursive)], { options: undefined })).rejects.toThrow(
-      'RROUnsupported',
-    );
+    const features = { options: undefined };
+    expect(() => requestedMounts([asked(recursive)], [source], features)).toThrow('RROUnsupported');
   });
 
   test('is refused with propagation', async () => {

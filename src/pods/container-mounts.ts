@@ -13,24 +13,23 @@ export interface MountFeatures {
   options: readonly string[] | undefined;
 }
 
-/** The bind mounts that a container asked for, their sources resolved and checked. */
-export async function requestedMounts(
+/** The bind mounts that a container asked for, checked. `sources` are in their order. */
+export function requestedMounts(
   mounts: readonly MountConfig[],
+  sources: readonly string[],
   features: MountFeatures,
-): Promise<SpecMount[]> {
+): SpecMount[] {
   const kernel = listMounts();
-  return Promise.all(
-    mounts.map(async (mount): Promise<SpecMount> => {
-      const source = await resolveSource(mount.hostPath);
-      checkPropagation(mount, source, kernel);
-      return {
-        destination: resolve('/', mount.containerPath),
-        type: 'bind',
-        source,
-        options: ['rbind', ...optionsOf(mount, features)],
-      };
-    }),
-  );
+  return mounts.map((mount, index): SpecMount => {
+    const source = sources[index] ?? mount.hostPath;
+    checkPropagation(mount, source, kernel);
+    return {
+      destination: resolve('/', mount.containerPath),
+      type: 'bind',
+      source,
+      options: ['rbind', ...optionsOf(mount, features)],
+    };
+  });
 }
 
 /** The strongest propagation that any mount needs of the root filesystem. */
@@ -64,7 +63,7 @@ export function sandboxMounts(
 }
 
 /** Links are followed; a directory is made where there is nothing, as other runtimes do. */
-async function resolveSource(path: string): Promise<string> {
+export async function resolveSource(path: string): Promise<string> {
   const existing = await ifExists(realpath(path));
   if (existing !== undefined) return existing;
   await mkdir(path, { recursive: true, mode: 0o755 });

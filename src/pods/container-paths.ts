@@ -9,6 +9,8 @@ export interface ContainerPaths {
   bundle: string;
   /** Where the root filesystem is mounted. */
   rootfs: string;
+  /** Mounts that are there only until the runtime has made them the container's. */
+  sources: string;
   /** On the disk: the writable layer, and what overlayfs needs beside it. */
   storage: string;
   upper: string;
@@ -24,6 +26,7 @@ export function containerPaths(pods: Pods, id: string): ContainerPaths {
     directory,
     bundle: join(directory, 'bundle'),
     rootfs: join(directory, 'rootfs'),
+    sources: join(directory, 'sources'),
     storage,
     upper: join(storage, 'upper'),
     work: join(storage, 'work'),

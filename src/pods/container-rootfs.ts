@@ -2,7 +2,9 @@ import { chmod, chown, lstat, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ifExists, KeelsonError, span } from '../base/index.ts';
 import { mountOverlay, unmountAll } from '../linux/index.ts';
+import type { UserMappings } from './config.ts';
 import type { ContainerPaths } from './container-paths.ts';
+import { hostIdOf, letThrough, mapDirectories, removeMountsBelow } from './mapped-mounts.ts';
 
 /** What a root filesystem is made of. */
 export interface RootfsSource {
@@ -10,21 +12,31 @@ export interface RootfsSource {
   layers: readonly string[];
   /** How the image has its root directory: an overlay shows that of the upper one. */
   root: { mode: number; uid: number; gid: number };
+  /** The pod's user namespace, pinned, and the ids in it. */
+  user: { namespace: string; mappings: UserMappings } | undefined;
+  /** SELinux label of all files. */
+  context: string | undefined;
 }
 
 /** Mounts an image's layers with a writable layer of the container's own above them. */
 export async function mountRootfs(
   paths: ContainerPaths,
-  { layers, root }: RootfsSource,
+  { layers, root, user, context }: RootfsSource,
 ): Promise<void> {
+  if (user !== undefined) await letThrough(paths.directory, user.mappings);
   await mkdir(paths.upper, { recursive: true });
-  await chown(paths.upper, root.uid, root.gid);
+  const uid = hostIdOf(root.uid, user?.mappings.uids);
+  const gid = hostIdOf(root.gid, user?.mappings.gids);
+  await chown(paths.upper, uid, gid);
   await chmod(paths.upper, root.mode);
   await mkdir(paths.work, { mode: 0o700 });
   await mkdir(paths.rootfs, { mode: 0o755 });
-  const { upper, work, rootfs: target } = paths;
+  await mkdir(paths.sources, { mode: 0o711 });
+  const { upper, work, rootfs: target, sources } = paths;
+  const lower =
+    user === undefined ? layers : mapDirectories(layers, join(sources, 'layers'), user.namespace);
   await span('mount.overlay', { target, layers: layers.length }, async () =>
-    mountOverlay({ lower: layers, upper, work, target }),
+    mountOverlay({ lower, upper, work, target, context }),
   );
 }
 
@@ -48,6 +60,7 @@ export async function checkMountPoints(paths: ContainerPaths): Promise<void> {
 
 /** Unmounts the root filesystem and deletes what the container wrote. Absence is fine. */
 export async function removeRootfs(paths: ContainerPaths): Promise<void> {
+  await removeMountsBelow(paths.sources);
   await span('unmount', { target: paths.rootfs }, async () => unmountAll(paths.rootfs));
   // Removing the mountpoint also takes the mount out of namespaces that copied it.
   await rm(paths.rootfs, { recursive: true, force: true });

@@ -1,15 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { KeelsonError } from '../base/index.ts';
 import {
   buildRuntimeConfig,
   type ContainerSpecRequest,
   type ImageConfig,
   type NamespaceType,
   type RuntimeConfig,
-  type Seccomp,
 } from '../oci/spec/index.ts';
-import type { ContainerConfig, ContainerSecurity, SecurityProfile } from './config.ts';
+import { apparmorFor } from './apparmor.ts';
+import type { ContainerConfig } from './config.ts';
 import { hostDevices, requestedDevices } from './container-devices.ts';
 import {
   type MountFeatures,
@@ -28,10 +26,12 @@ import { oomScoreAdjFor, resourcesFor } from './container-resources.ts';
 import { homeDirectoryOf } from './container-user.ts';
 import { volumeMounts } from './image-volumes.ts';
 import { pidNamespacePath } from './pid-namespace.ts';
-import type { HostFacts, Pods } from './pods.ts';
+import type { Pods } from './pods.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
-import { hostnameOf } from './sandbox-namespaces.ts';
+import { hostnameOf, specMappings } from './sandbox-namespaces.ts';
 import { namespacesInSandbox } from './sandboxed-runtime.ts';
+import { seccompFor } from './seccomp.ts';
+import { labelsOf } from './selinux.ts';
 
 /** Everything that goes into a container's config.json. The root filesystem is mounted already. */
 export interface ContainerSpecInput {
@@ -39,6 +39,8 @@ export interface ContainerSpecInput {
   sandbox: SandboxRecord;
   image: ImageConfig;
   paths: ContainerPaths;
+  /** Where the container's mounts have their sources, in their order. */
+  sources: readonly string[];
   mountFeatures: MountFeatures;
 }
 
@@ -48,6 +50,7 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
   const { security } = config;
   const defaults: ProcessDefaults = input.image.config ?? {};
   const hostname = hostnameOf(sandbox.config);
+  const labels = labelsOf(pods.host.selinux, sandbox, container);
   const request: ContainerSpecRequest = {
     rootfs: paths.rootfs,
     readonlyRootfs: security.readonlyRootfs,
@@ -66,7 +69,10 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
       terminal: config.tty,
       noNewPrivileges: security.noNewPrivileges,
       oomScoreAdj: oomScoreAdjFor(config.resources.oomScoreAdj, pods.host),
-      apparmorProfile: apparmorFor(security, pods.host),
+      apparmorProfile: security.privileged
+        ? undefined
+        : await apparmorFor(security.apparmor, pods.host),
+      selinuxLabel: labels?.process,
     },
     privileged: security.privileged,
     capabilities: {
@@ -76,16 +82,21 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
     },
     seccomp: await seccompFor(security.seccomp),
     namespaces: namespacesFor(pods, container, sandbox),
-    userMappings: undefined,
+    userMappings: specMappings(sandbox.config.namespaces.user),
     mounts: [
       ...sandboxMounts(sandbox, pods.sandboxes.directoryOf(sandbox.id), {
         mounts: config.mounts,
         readonlyRootfs: security.readonlyRootfs,
       }),
-      ...(await volumeMounts(defaults.Volumes ?? {}, config.mounts, paths)),
-      ...(await requestedMounts(config.mounts, input.mountFeatures)),
+      ...(await volumeMounts(defaults.Volumes ?? {}, {
+        mounts: config.mounts,
+        paths,
+        user: sandbox.config.namespaces.user,
+      })),
+      ...requestedMounts(config.mounts, input.sources, input.mountFeatures),
     ],
     rootfsPropagation: rootfsPropagation(config.mounts),
+    mountLabel: labels?.mount,
     devices: [
       ...(security.privileged ? await hostDevices() : []),
       ...(await requestedDevices(config.devices)),
@@ -113,9 +124,10 @@ function namespacesFor(
     const isShared = security.namespaces.pid === 'pod';
     return namespacesInSandbox(isShared ? 'shared' : 'own', sandbox.namespaces);
   }
-  const { net, ipc, uts } = sandbox.namespaces;
+  const { user, net, ipc, uts } = sandbox.namespaces;
   const pid = pidNamespacePath(pods, security.namespaces, sandbox);
   return {
+    ...(user === undefined ? {} : { user }),
     mount: undefined,
     ...(net === undefined ? {} : { network: net }),
     ...(ipc === undefined ? {} : { ipc }),
@@ -123,42 +135,6 @@ function namespacesFor(
     ...(pid === 'host' ? {} : { pid: pid === 'new' ? undefined : pid }),
     ...(pods.host.cgroups.mode === 'unified' && !security.privileged ? { cgroup: undefined } : {}),
   };
-}
-
-/** A profile that is asked for must be there; where the kernel has no AppArmor none can be. */
-function apparmorFor({ apparmor, privileged }: ContainerSecurity, host: HostFacts) {
-  if (apparmor?.type !== 'localhost' || privileged) return undefined;
-  if (host.apparmor) return apparmor.reference;
-  throw new KeelsonError(
-    'INVALID_ARGUMENT',
-    `Cannot use AppArmor profile "${apparmor.reference}"`,
-    {
-      reason: "this host's kernel has no AppArmor",
-    },
-  );
-}
-
-function parseSeccomp(text: string): Seccomp {
-  const profile = JSON.parse(text) as Partial<Seccomp> | null;
-  if (typeof profile?.defaultAction === 'string') return profile as Seccomp;
-  throw new Error('it has no defaultAction');
-}
-
-async function seccompFor(profile: SecurityProfile): Promise<'default' | Seccomp | undefined> {
-  if (profile.type === 'unconfined') return undefined;
-  if (profile.type === 'runtime-default') return 'default';
-  const action = `Cannot use seccomp profile "${profile.reference}"`;
-  if (resolve(profile.reference) !== profile.reference) {
-    throw new KeelsonError('INVALID_ARGUMENT', action, { reason: 'it is not an absolute path' });
-  }
-  try {
-    return parseSeccomp(await readFile(profile.reference, 'utf8'));
-  } catch (error) {
-    throw new KeelsonError('INVALID_ARGUMENT', action, {
-      cause: error,
-      hint: 'a profile is a JSON file on this node, as in the OCI spec',
-    });
-  }
 }
 
 /** Annotations by which runtimes and hooks know what a container is; gVisor needs the first two. */

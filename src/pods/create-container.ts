@@ -6,15 +6,25 @@ import type { ImageRecord } from '../oci/images/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
 import { cgroupsPathOf } from './cgroup-paths.ts';
 import type { ContainerConfig } from './config.ts';
+import { findImage, intentOf, refuseOtherIds, refusePrivilege } from './container-intent.ts';
 import { prepareLog } from './container-log.ts';
 import { type ContainerPaths, containerPaths } from './container-paths.ts';
-import { checkMountPoints, mountRootfs, removeRootfs } from './container-rootfs.ts';
+import {
+  checkMountPoints,
+  mountRootfs,
+  type RootfsSource,
+  removeRootfs,
+} from './container-rootfs.ts';
 import { containerSpec, stopSignalFor } from './container-spec.ts';
 import { resolveUser } from './container-user.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
+import { findVolumes } from './image-mounts.ts';
+import { removeMountsBelow } from './mapped-mounts.ts';
+import { prepareSources, relabelSources } from './mount-sources.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, containerName, now, type SandboxRecord } from './records.ts';
 import { refuseContainerInSandbox } from './sandboxed-runtime.ts';
+import { labelsOf } from './selinux.ts';
 
 /**
  * Creates a container in a sandbox that is ready, from an image that is here, and
@@ -49,8 +59,17 @@ async function create(
   if (pods.runtimes.get(sandbox.handler).needsSandbox) {
     refuseContainerInSandbox(config, sandbox.handler);
   }
+  refuseOtherIds(sandbox, config);
+  // All handlers have their images in one store: it need only be one of them.
+  pods.runtimes.get(config.image.runtimeHandler);
   const image = await findImage(pods, config.image.image);
-  const intent = intentOf(pods, { sandbox, config, image });
+  const volumes = await findVolumes(pods, config.mounts);
+  const intent = intentOf(pods, {
+    sandbox,
+    config: { ...config, mounts: volumes.mounts },
+    image,
+    volumes: volumes.images,
+  });
   const { id } = intent;
   const paths = containerPaths(pods, id);
   using _held = await pods.locks.acquire(id, signal);
@@ -58,14 +77,14 @@ async function create(
   await steps.run(
     'record intent',
     () => {
-      pods.images.hold(id, image);
+      for (const each of [image, ...volumes.images]) pods.images.hold(id, each);
       return pods.containers.add(intent);
     },
     () => forget(pods, id),
   );
   await steps.run(
     'mount root filesystem',
-    () => mountRootfs(paths, { layers: pods.images.layerPaths(image), root: image.root }),
+    () => mountRootfs(paths, rootfsSource(pods, { image, sandbox, container: intent })),
     () => removeRootfs(paths),
   );
   await checkMountPoints(paths);
@@ -79,6 +98,8 @@ async function create(
       await deleteByRuntime(pods, record, undoSignal);
     },
   );
+  // The container has mounts of its own by now.
+  await steps.run('remove mount sources', () => removeMountsBelow(paths.sources));
   await steps.run('record creation', () => {
     const process = expectValue(identifyProcess(pid), `process ${pid} of the container`);
     return pods.containers.update(record, { state: { phase: 'created', process } });
@@ -96,52 +117,19 @@ function readySandbox(pods: Pods, id: string): SandboxRecord {
   throw new KeelsonError('FAILED_PRECONDITION', `Pod sandbox "${id}" is not ready`);
 }
 
-/** Whoever lets a pod be privileged decides so when the pod is made. */
-function refusePrivilege(sandbox: SandboxRecord, { security }: ContainerConfig): void {
-  if (!security.privileged || sandbox.config.privileged) return;
-  throw new KeelsonError('INVALID_ARGUMENT', 'Cannot give a container all privileges', {
-    reason: `pod sandbox "${sandbox.id}" is not privileged`,
-  });
-}
-
-async function findImage(pods: Pods, name: string): Promise<ImageRecord> {
-  const image = name === '' ? undefined : await pods.images.find(name);
-  if (image !== undefined) return image;
-  throw new KeelsonError('NOT_FOUND', `There is no image "${name}" on this node`, {
-    hint: 'pull it first',
-  });
-}
-
-function intentOf(
+function rootfsSource(
   pods: Pods,
-  given: { sandbox: SandboxRecord; config: ContainerConfig; image: ImageRecord },
-): ContainerRecord {
-  const { sandbox, config, image } = given;
-  const id = newId();
-  const stopSignal = stopSignalFor(config, image.config);
-  signalNumber(stopSignal); // Fails now rather than when the container shall stop.
+  parts: { image: ImageRecord; sandbox: SandboxRecord; container: ContainerRecord },
+): RootfsSource {
+  const { image, sandbox, container } = parts;
+  const namespace = sandbox.namespaces.user;
+  const mappings = sandbox.config.namespaces.user;
   return {
-    id,
-    sandboxId: sandbox.id,
-    config,
-    handler: sandbox.handler,
-    createdAt: now(),
-    state: { phase: 'creating' },
-    imageId: image.id,
-    imageRef: image.repoDigests[0] ?? image.id,
-    layers: image.layers.map((layer) => layer.id),
-    logPath: logPathOf(sandbox, config),
-    user: { uid: 0, gid: 0, supplementalGroups: [] },
-    stopSignal,
-    cgroupsPath: cgroupsPathOf(pods.settings.cgroupDriver, sandbox.cgroupParent, id),
+    layers: pods.images.layerPaths(image),
+    root: image.root,
+    user: namespace === undefined || mappings === undefined ? undefined : { namespace, mappings },
+    context: labelsOf(pods.host.selinux, sandbox, container)?.mount,
   };
-}
-
-function logPathOf(sandbox: SandboxRecord, config: ContainerConfig): string | undefined {
-  const { logDirectory } = sandbox.config;
-  return logDirectory === '' || config.logPath === ''
-    ? undefined
-    : join(logDirectory, config.logPath);
 }
 
 function userOf(
@@ -163,11 +151,14 @@ async function writeBundle(
 ): Promise<void> {
   const { record, sandbox, image, paths } = parts;
   const { mountOptions } = await pods.runtimes.features(record.handler);
+  const sources = await prepareSources(pods, { mounts: record.config.mounts, sandbox, paths });
+  await relabelSources(pods, { record, sandbox, sources });
   const spec = await containerSpec(pods, {
     container: record,
     sandbox,
     image: image.config,
     paths,
+    sources,
     mountFeatures: { options: mountOptions },
   });
   await mkdir(paths.bundle, { mode: 0o700 });

@@ -1,9 +1,10 @@
-import { mkdir } from 'node:fs/promises';
+import { chown, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { copyFromRoot } from '../linux/index.ts';
 import type { SpecMount } from '../oci/spec/index.ts';
-import type { MountConfig } from './config.ts';
+import type { MountConfig, UserMappings } from './config.ts';
 import type { ContainerPaths } from './container-paths.ts';
+import { hostIdOf } from './mapped-mounts.ts';
 
 /**
  * The volumes that an image declares (`Config.Volumes`): a directory for each in the
@@ -12,9 +13,13 @@ import type { ContainerPaths } from './container-paths.ts';
  */
 export async function volumeMounts(
   volumes: Record<string, unknown>,
-  mounts: readonly MountConfig[],
-  paths: ContainerPaths,
+  container: {
+    mounts: readonly MountConfig[];
+    paths: ContainerPaths;
+    user: UserMappings | undefined;
+  },
 ): Promise<SpecMount[]> {
+  const { mounts, paths, user } = container;
   const taken = new Set(mounts.map((mount) => resolve('/', mount.containerPath)));
   const places = Object.keys(volumes)
     .map((path) => resolve('/', path))
@@ -23,6 +28,7 @@ export async function volumeMounts(
   for (const [index, destination] of places.entries()) {
     const source = join(paths.volumes, String(index));
     await mkdir(source, { recursive: true, mode: 0o755 });
+    await chown(source, hostIdOf(0, user?.uids), hostIdOf(0, user?.gids));
     await copyFromRoot(paths.rootfs, destination, source);
     specs.push({ destination, type: 'bind', source, options: ['rbind', 'rprivate', 'rw'] });
   }

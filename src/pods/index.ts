@@ -1,4 +1,4 @@
-export type { InterfaceUsage, Pressure, Traffic } from '../linux/index.ts';
+export type { IdRange, InterfaceUsage, Pressure, Traffic } from '../linux/index.ts';
 export { attachContainer } from './attach.ts';
 export * from './config.ts';
 export { containerPaths } from './container-paths.ts';

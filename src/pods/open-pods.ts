@@ -8,10 +8,11 @@ import {
   writeFileAtomic,
 } from '../base/index.ts';
 import type { CniEngine } from '../cni/index.ts';
-import { bootId, cgroupLayout } from '../linux/index.ts';
+import { bootId, cgroupLayout, findProgram } from '../linux/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import { Conmon } from '../oci/runtime/index.ts';
 import { parseCapabilityMask } from '../oci/spec/index.ts';
+import { APPARMOR_PARSER } from './apparmor.ts';
 import { Exits } from './exits.ts';
 import { watchForLostExits } from './lost-exits.ts';
 import { OpenForwards } from './open-forwards.ts';
@@ -22,9 +23,11 @@ import { RecordStore } from './record-store.ts';
 import { type ContainerRecord, containerName, type SandboxRecord, sandboxName } from './records.ts';
 import { recoverPods } from './recovery.ts';
 import type { Runtimes } from './runtimes.ts';
+import { readSelinuxDefaults } from './selinux.ts';
 import { endStaleExecs } from './stale-execs.ts';
 import { discardOtherBoot } from './stale-state.ts';
 import { unreadableDirectory } from './unreadable-records.ts';
+import { UserNamespaceSupport } from './user-namespace-support.ts';
 
 export interface PodsOptions {
   settings: PodSettings;
@@ -64,11 +67,13 @@ export async function openPods(options: PodsOptions): Promise<Pods & AsyncDispos
     exits,
     forwards: new OpenForwards(),
     conmon: new Conmon(options.conmonPath),
+    userNamespaces: new UserNamespaceSupport(settings),
   };
   await pods.sandboxes.load(unreadableDirectory(state), logger);
   await pods.containers.load(unreadableDirectory(state), logger);
   await exits.start((id, exit) => recordExit(pods, id, exit));
   await endStaleExecs(join(state, 'exec'));
+  await pods.userNamespaces.clean();
   await recoverPods(pods);
   const watch = watchForLostExits(pods);
   return {
@@ -92,7 +97,8 @@ async function readHostFacts(logger: Logger): Promise<HostFacts> {
     cgroups,
     boundingCapabilities,
     lowestOomScoreAdj: await lowestOomScoreAdj(boundingCapabilities, logger),
-    apparmor: (await readTextIfExists('/sys/module/apparmor/parameters/enabled'))?.[0] === 'Y',
+    apparmor: await hasApparmor(),
+    selinux: await readSelinuxDefaults(),
     hugepages:
       cgroups.mode === 'unified'
         ? ((await readTextIfExists('/sys/fs/cgroup/cgroup.controllers')) ?? '').includes('hugetlb')
@@ -101,6 +107,12 @@ async function readHostFacts(logger: Logger): Promise<HostFacts> {
       memory === undefined ||
       (await readTextIfExists(join(memory, 'memory.memsw.limit_in_bytes'))) !== undefined,
   };
+}
+
+/** Whether the kernel has it on, and the node the program that loads profiles. */
+async function hasApparmor(): Promise<boolean> {
+  const enabled = await readTextIfExists('/sys/module/apparmor/parameters/enabled');
+  return enabled?.[0] === 'Y' && findProgram(APPARMOR_PARSER) !== undefined;
 }
 
 async function lowestOomScoreAdj(

@@ -8,7 +8,13 @@ import type { ContainerRecord, ContainerState, SandboxRecord } from './records.t
 const sandbox = (pid?: string) =>
   ({ id: 'pod', namespaces: pid === undefined ? {} : { pid } }) as SandboxRecord;
 const modes = (pid: NamespaceMode) =>
-  ({ network: 'pod', ipc: 'pod', pid, targetId: 'target' }) satisfies NamespaceModes;
+  ({
+    network: 'pod',
+    ipc: 'pod',
+    pid,
+    targetId: 'target',
+    user: undefined,
+  }) satisfies NamespaceModes;
 
 function podsWith(container: Partial<ContainerRecord> | undefined): Pods {
   return { containers: { find: () => container } } as unknown as Pods;

@@ -9,6 +9,8 @@ import type { PodEvents } from './pod-events.ts';
 import type { RecordStore } from './record-store.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import type { Runtimes } from './runtimes.ts';
+import type { SelinuxDefaults } from './selinux.ts';
+import type { UserNamespaceSupport } from './user-namespace-support.ts';
 
 /** What every operation on pods works with. Built once, by `openPods`. */
 export interface Pods {
@@ -30,6 +32,7 @@ export interface Pods {
   readonly images: ImageStore;
   readonly runtimes: Runtimes;
   readonly conmon: Conmon;
+  readonly userNamespaces: UserNamespaceSupport;
 }
 
 export interface PodSettings {
@@ -57,7 +60,10 @@ export interface HostFacts {
   boundingCapabilities: ReadonlySet<string>;
   /** The lowest oom_score_adj that may be given; −1000 with CAP_SYS_RESOURCE. */
   lowestOomScoreAdj: number;
+  /** Whether processes can be confined by AppArmor. */
   apparmor: boolean;
+  /** Undefined where there is no SELinux. */
+  selinux: SelinuxDefaults | undefined;
   hugepages: boolean;
   /** Whether memory and swap can be limited together. */
   swapLimit: boolean;

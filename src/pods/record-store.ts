@@ -42,7 +42,8 @@ export class RecordStore<T extends { id: string }> {
 
   /** Reads what is on disk. What cannot be read is moved to `asideDirectory` and reported. */
   async load(asideDirectory: string, logger: Logger): Promise<void> {
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    // Root of a user namespace must get through to what of it lies below.
+    await mkdir(this.#directory, { recursive: true, mode: 0o711 });
     for (const id of await readdir(this.#directory)) {
       try {
         const text = await readTextIfExists(join(this.directoryOf(id), 'record.json'));
@@ -85,7 +86,7 @@ export class RecordStore<T extends { id: string }> {
       });
     }
     this.#index(record);
-    await mkdir(this.directoryOf(record.id), { recursive: true, mode: 0o711 });
+    await mkdir(this.directoryOf(record.id), { recursive: true, mode: 0o700 });
     await this.#write(record);
   }
 

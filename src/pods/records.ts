@@ -18,7 +18,9 @@ export interface SandboxRecord {
   createdAt: string;
   state: SandboxState;
   /** Pinned namespaces; one that is not named is the host's. */
-  namespaces: { net?: string; ipc?: string; uts?: string; pid?: string };
+  namespaces: { user?: string; net?: string; ipc?: string; uts?: string; pid?: string };
+  /** The SELinux level that is this pod's alone; undefined without SELinux. */
+  selinuxLevel: string | undefined;
   /** The cgroup below which the containers' lie, in the runtime's notation. */
   cgroupParent: string;
   /** Cgroup directories that were made for this pod and go with it. */
@@ -52,7 +54,7 @@ export interface ContainerRecord {
   imageId: string;
   /** A digest reference of the image, or its id when it has none. */
   imageRef: string;
-  /** Ids of the image layers that the root filesystem stands on. */
+  /** Ids of the image layers that the root filesystem and image volumes stand on. */
   layers: string[];
   /** Absolute; undefined for no log. */
   logPath: string | undefined;

@@ -7,10 +7,11 @@ import type { SandboxConfig } from './config.ts';
 import { attachmentOf } from './pod-network.ts';
 import type { Pods } from './pods.ts';
 import { now, type SandboxRecord, sandboxName } from './records.ts';
-import { mountShm, SHM, writeSandboxFiles } from './sandbox-files.ts';
+import { mountShm, SHM, type ShmOptions, writeSandboxFiles } from './sandbox-files.ts';
 import { needsInit, removeInit, startInit } from './sandbox-init.ts';
 import { createNamespaces, planNamespaces, removeNamespaces } from './sandbox-namespaces.ts';
 import { refusePodInSandbox } from './sandboxed-runtime.ts';
+import { freeLevel, selinuxLabels } from './selinux.ts';
 
 /**
  * Makes a pod sandbox: namespaces, files, network, and answers its id when it is ready.
@@ -39,6 +40,9 @@ async function create(
   handler: string,
   signal: AbortSignal,
 ): Promise<string> {
+  if (config.namespaces.user !== undefined) {
+    await pods.userNamespaces.demand(pods.runtimes.get(handler));
+  }
   let record = intentOf(pods, config, handler);
   const { id } = record;
   const directory = pods.sandboxes.directoryOf(id);
@@ -59,7 +63,7 @@ async function create(
     'prepare files',
     async () => {
       await writeSandboxFiles(config, directory);
-      if (record.namespaces.ipc !== undefined) await mountShm(directory, pods.settings.shmSize);
+      if (record.namespaces.ipc !== undefined) await mountShm(directory, shmOptions(pods, record));
       if (config.logDirectory !== '') {
         await mkdir(config.logDirectory, { recursive: true, mode: 0o755 });
       }
@@ -85,6 +89,15 @@ async function create(
   return id;
 }
 
+function shmOptions(pods: Pods, record: SandboxRecord): ShmOptions {
+  const { selinux } = pods.host;
+  return {
+    size: pods.settings.shmSize,
+    user: record.config.namespaces.user,
+    context: selinux && selinuxLabels(selinux, record, undefined).mount,
+  };
+}
+
 function intentOf(pods: Pods, config: SandboxConfig, handler: string): SandboxRecord {
   const runtime = pods.runtimes.get(handler);
   if (config.namespaces.pid === 'target') {
@@ -108,12 +121,19 @@ function intentOf(pods: Pods, config: SandboxConfig, handler: string): SandboxRe
       id,
       sandboxed: runtime.needsSandbox,
     }),
+    selinuxLevel: levelFor(pods),
     cgroupParent,
     cgroupDirectories:
       cgroupDriver === 'systemd' ? [] : ownCgroups(pods, config.cgroupParent, cgroupParent),
     init: undefined,
     ips: [],
   };
+}
+
+function levelFor(pods: Pods): string | undefined {
+  if (pods.host.selinux === undefined) return undefined;
+  const taken = pods.sandboxes.list().flatMap(({ selinuxLevel }) => selinuxLevel ?? []);
+  return freeLevel(new Set(taken));
 }
 
 /** The cgroup directories that go with the pod: those that nobody else made. */

@@ -5,8 +5,6 @@ import { OciRuntime, type OciRuntimeOptions } from '../oci/runtime/index.ts';
 export interface HandlerFeatures {
   /** Mount options that the runtime knows; undefined when it does not say. */
   mountOptions: readonly string[] | undefined;
-  /** Whether mounts can be id-mapped, which user namespaces need. */
-  idmappedMounts: boolean;
 }
 
 /** The runtime handlers of this node, by name. '' is the default one. */
@@ -50,9 +48,6 @@ export class Runtimes {
 
   async #ask(handler: string): Promise<HandlerFeatures> {
     const features = await this.get(handler).features(NEVER);
-    return {
-      mountOptions: features?.mountOptions,
-      idmappedMounts: features?.linux?.mountExtensions?.idmap?.enabled === true,
-    };
+    return { mountOptions: features?.mountOptions };
   }
 }

@@ -32,7 +32,10 @@ describe('in a directory', () => {
   });
 
   const write = (config: Partial<SandboxConfig>) =>
-    writeSandboxFiles({ hostname: '', dns: undefined, ...config } as SandboxConfig, directory);
+    writeSandboxFiles(
+      { hostname: '', dns: undefined, namespaces: {}, ...config } as SandboxConfig,
+      directory,
+    );
   const read = (name: string) => readFile(join(directory, name), 'utf8');
 
   test('the files say what the pod was asked to be', async () => {
@@ -51,7 +54,7 @@ describe('in a directory', () => {
   });
 
   test('shared memory is as large as said, and everybody may use it', async () => {
-    await mountShm(directory, 128 * 1024);
+    await mountShm(directory, { size: 128 * 1024 });
     const target = join(directory, SHM);
     const mount = listMounts().find((each) => each.target === target);
     expect(mount?.superOptions).toContain('size=128k');

@@ -1,8 +1,9 @@
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { chown, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { span } from '../base/index.ts';
-import { MS, mount } from '../linux/index.ts';
-import type { SandboxConfig } from './config.ts';
+import { contextOption, MS, mount } from '../linux/index.ts';
+import type { SandboxConfig, UserMappings } from './config.ts';
+import { hostIdOf } from './mapped-mounts.ts';
 import { hostnameOf } from './sandbox-namespaces.ts';
 
 /** Files of a sandbox's directory that its containers see at the paths named. */
@@ -24,6 +25,10 @@ export async function writeSandboxFiles(config: SandboxConfig, directory: string
   } else {
     await writeFile(join(directory, 'resolv.conf'), resolvConf(config.dns), { mode });
   }
+  const { user } = config.namespaces;
+  for (const file of Object.keys(SANDBOX_FILES)) {
+    await chown(join(directory, file), hostIdOf(0, user?.uids), hostIdOf(0, user?.gids));
+  }
 }
 
 /** resolv.conf(5). */
@@ -37,8 +42,17 @@ export function resolvConf(dns: NonNullable<SandboxConfig['dns']>): string {
     .join('');
 }
 
-/** Mounts the /dev/shm that the containers of a pod share. `size` is in bytes. */
-export async function mountShm(directory: string, size: number): Promise<void> {
+/** How the shared memory of a pod is: its size in bytes, whose it is, its SELinux label. */
+export interface ShmOptions {
+  size: number;
+  user?: UserMappings | undefined;
+  context?: string | undefined;
+}
+
+/** Mounts the /dev/shm that the containers of a pod share. */
+export async function mountShm(directory: string, options: ShmOptions): Promise<void> {
+  const { size, user, context } = options;
+  const owner = `uid=${hostIdOf(0, user?.uids)},gid=${hostIdOf(0, user?.gids)}`;
   const target = join(directory, SHM);
   await mkdir(target, { mode: 0o1777 });
   await span('mount.tmpfs', { target, size }, async () =>
@@ -47,7 +61,7 @@ export async function mountShm(directory: string, size: number): Promise<void> {
       target,
       type: 'tmpfs',
       flags: MS.NOSUID | MS.NODEV | MS.NOEXEC,
-      data: `mode=1777,size=${size}`,
+      data: `mode=1777,size=${size},${owner}${contextOption(context)}`,
     }),
   );
 }

@@ -1,16 +1,20 @@
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expectValue, KeelsonError } from '../base/index.ts';
 import { bindMount, identifyProcess, type ProcessId } from '../linux/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
 import { buildRuntimeConfig, type RuntimeConfig } from '../oci/spec/index.ts';
+import { apparmorFor } from './apparmor.ts';
 import { cgroupsPathOf } from './cgroup-paths.ts';
 import { oomScoreAdjFor } from './container-resources.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
+import { hostIdOf } from './mapped-mounts.ts';
 import type { Pods } from './pods.ts';
 import type { SandboxRecord } from './records.ts';
-import { hostnameOf } from './sandbox-namespaces.ts';
+import { hostnameOf, specMappings } from './sandbox-namespaces.ts';
+import { seccompFor } from './seccomp.ts';
+import { selinuxLabels } from './selinux.ts';
 
 /** Where the init program appears in its own, otherwise empty, root filesystem. */
 const INIT = '/init';
@@ -43,8 +47,14 @@ export async function startInit(
   }
   const runtime = pods.runtimes.get(record.handler);
   const bundle = bundleOf(pods, record);
-  await mkdir(join(bundle, 'rootfs'), { recursive: true, mode: 0o755 });
-  await writeFile(join(bundle, 'config.json'), JSON.stringify(initSpec(pods, record, bundle)));
+  await mkdir(bundle, { mode: 0o711 });
+  const rootfs = join(bundle, 'rootfs');
+  await mkdir(rootfs, { mode: 0o755 });
+  // The runtime makes mountpoints in it, as the root that the pod has.
+  const { user } = record.config.namespaces;
+  await chown(rootfs, hostIdOf(0, user?.uids), hostIdOf(0, user?.gids));
+  const spec = await initSpec(pods, record, bundle);
+  await writeFile(join(bundle, 'config.json'), JSON.stringify(spec));
   const pid = await pods.conmon.create(
     {
       id: record.id,
@@ -86,9 +96,10 @@ function bundleOf(pods: Pods, record: SandboxRecord): string {
   return join(pods.sandboxes.directoryOf(record.id), 'init');
 }
 
-function initSpec(pods: Pods, record: SandboxRecord, bundle: string): RuntimeConfig {
-  const { net, ipc, uts } = record.namespaces;
+async function initSpec(pods: Pods, record: SandboxRecord, bundle: string): Promise<RuntimeConfig> {
+  const { user, net, ipc, uts } = record.namespaces;
   const { host } = pods;
+  const { security } = record.config;
   const config = buildRuntimeConfig({
     rootfs: join(bundle, 'rootfs'),
     readonlyRootfs: true,
@@ -96,27 +107,34 @@ function initSpec(pods: Pods, record: SandboxRecord, bundle: string): RuntimeCon
       args: [INIT, '-P'],
       env: [],
       cwd: '/',
-      user: { uid: 0, gid: 0 },
+      user: {
+        uid: security.runAsUser ?? 0,
+        gid: security.runAsGroup ?? 0,
+        additionalGids: security.supplementalGroups,
+      },
       terminal: false,
       noNewPrivileges: true,
       oomScoreAdj: oomScoreAdjFor(INIT_OOM_SCORE_ADJ, host),
-      apparmorProfile: undefined,
+      apparmorProfile: await apparmorFor(security.apparmor, host),
+      selinuxLabel: host.selinux && selinuxLabels(host.selinux, record, undefined).process,
     },
     privileged: false,
     capabilities: { add: [], drop: ['ALL'], addAmbient: [] },
-    seccomp: 'default',
+    seccomp: await seccompFor(security.seccomp),
     namespaces: {
+      ...(user === undefined ? {} : { user }),
       mount: undefined,
       pid: undefined,
       ...(net === undefined ? {} : { network: net }),
       ...(ipc === undefined ? {} : { ipc }),
       ...(uts === undefined ? {} : { uts }),
     },
-    userMappings: undefined,
+    userMappings: specMappings(record.config.namespaces.user),
     mounts: [
       { destination: INIT, type: 'bind', source: pods.settings.initPath, options: ['bind', 'ro'] },
     ],
     rootfsPropagation: 'rprivate',
+    mountLabel: host.selinux && selinuxLabels(host.selinux, record, undefined).mount,
     devices: [],
     maskedPaths: [],
     readonlyPaths: [],

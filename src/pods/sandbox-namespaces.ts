@@ -1,16 +1,22 @@
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { KeelsonError, span } from '../base/index.ts';
+import { expectValue, KeelsonError, span } from '../base/index.ts';
 import {
   createPinnedNamespace,
+  createUserNamespace,
+  type IdRange,
+  insideNamespace,
   type PinnableNamespace,
   removePinnedNamespace,
   setHostname,
   setLoopbackUp,
   writeSysctl,
+  writeSysctlAsOwner,
 } from '../linux/index.ts';
-import type { SandboxConfig } from './config.ts';
+import type { ContainerSpecRequest } from '../oci/spec/index.ts';
+import type { SandboxConfig, UserMappings } from './config.ts';
+import { letThrough } from './mapped-mounts.ts';
 import type { SandboxRecord } from './records.ts';
 
 /**
@@ -33,6 +39,7 @@ export function planNamespaces(
   const own = config.namespaces;
   const directory = join(places.directory, 'ns');
   return {
+    ...(own.user === undefined ? {} : { user: join(directory, 'user') }),
     ...(own.network === 'pod'
       ? {
           net: pinnedNetwork(places.netnsDirectory, places.id),
@@ -56,19 +63,27 @@ export async function createNamespaces(record: SandboxRecord, directory: string)
   await mkdir(join(directory, 'ns'), { mode: 0o700 });
   if (namespaces.net !== undefined) {
     await mkdir(join(namespaces.net, '..'), { recursive: true, mode: 0o755 });
-    await createInSpan('net', namespaces.net, () => {
+  }
+  const setup: Record<PinnableNamespace, () => void> = {
+    net: () => {
       setLoopbackUp();
       writeAll({ ...NETWORK_SYSCTLS, ...sysctls.net });
-    });
-  }
-  if (namespaces.uts !== undefined) {
-    await createInSpan('uts', namespaces.uts, () => {
+    },
+    uts: () => {
       setHostname(hostnameOf(config));
       writeAll(sysctls.uts);
-    });
+    },
+    ipc: () => writeAll(sysctls.ipc),
+  };
+  if (config.namespaces.user !== undefined) {
+    await letThrough(directory, config.namespaces.user);
+    await createOwned(record, config.namespaces.user, { ...setup, ipc: () => {} });
+    await writeAllAsOwner(sysctls.ipc, namespaces);
+    return;
   }
-  if (namespaces.ipc !== undefined) {
-    await createInSpan('ipc', namespaces.ipc, () => writeAll(sysctls.ipc));
+  for (const type of TYPES) {
+    const path = namespaces[type];
+    if (path !== undefined) await createInSpan(type, path, setup[type]);
   }
 }
 
@@ -76,6 +91,48 @@ function createInSpan(type: PinnableNamespace, path: string, setup: () => void):
   return span('namespace.create', { type, path }, async () =>
     createPinnedNamespace(type, path, setup),
   );
+}
+
+const TYPES = ['net', 'uts', 'ipc'] as const;
+
+/** The same for a pod with a user namespace, which must own the others to be able to use them. */
+async function createOwned(
+  { namespaces }: SandboxRecord,
+  mappings: UserMappings,
+  setup: Record<PinnableNamespace, () => void>,
+): Promise<void> {
+  const { net, uts, ipc } = namespaces;
+  const path = expectValue(namespaces.user, 'place for the user namespace');
+  const owned = {
+    ...(net === undefined ? {} : { net }),
+    ...(uts === undefined ? {} : { uts }),
+    ...(ipc === undefined ? {} : { ipc }),
+  };
+  await span('namespace.create', { type: 'user', path }, () =>
+    createUserNamespace({ ...mappings, path, owned }),
+  );
+  for (const type of TYPES) {
+    const pinned = namespaces[type];
+    if (pinned !== undefined) insideNamespace(type, pinned, setup[type]);
+  }
+}
+
+async function writeAllAsOwner(
+  sysctls: Record<string, string>,
+  { user, ipc }: SandboxRecord['namespaces'],
+): Promise<void> {
+  if (user === undefined || ipc === undefined) return;
+  for (const [name, value] of Object.entries(sysctls)) {
+    await writeSysctlAsOwner(name, value, { user, ipc });
+  }
+}
+
+/** The ids of a pod's user namespace as config.json has them. */
+export function specMappings(user: UserMappings | undefined): ContainerSpecRequest['userMappings'] {
+  const toSpec = ({ containerId, hostId, length }: IdRange) => [
+    { containerID: containerId, hostID: hostId, size: length },
+  ];
+  return user && { uids: toSpec(user.uids), gids: toSpec(user.gids) };
 }
 
 export async function removeNamespaces(namespaces: SandboxRecord['namespaces']): Promise<void> {

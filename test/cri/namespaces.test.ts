@@ -209,3 +209,23 @@ test('a stop of the pod ends what containers left running', async () => {
   expect(lines).toEqual(['started']);
   await daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
 });
+
+test("the pod's own process runs as the user and with the filter that the pod names", async () => {
+  const { daemon, image } = suite;
+  const security = {
+    namespaceOptions: { pid: POD },
+    runAsUser: { value: 1234n },
+    runAsGroup: { value: 5678n },
+    supplementalGroups: [90n],
+  };
+  const look = async (changes: object) => {
+    const pod = await runPod(daemon, { linux: { securityContext: { ...security, ...changes } } });
+    const id = await runContainer(daemon, pod, containerConfig(image, options({ pid: POD })));
+    return execIn(daemon, id, 'grep -E "^(Uid|Gid|Groups|Seccomp):" /proc/1/status');
+  };
+  const ids = 'Uid:\t1234\t1234\t1234\t1234\nGid:\t5678\t5678\t5678\t5678\nGroups:\t90 ';
+  expect(await look({})).toBe(`${ids}\nSeccomp:\t2`);
+  expect(await look({ seccomp: { profileType: 1 } })).toBe(`${ids}\nSeccomp:\t0`);
+  const absent = { seccomp: { profileType: 2, localhostRef: '/no/such/profile' } };
+  expect(await codeOf(look(absent))).toBe('INVALID_ARGUMENT');
+});

@@ -4,7 +4,6 @@ import { beforeAll, expect, test } from 'vitest';
 import {
   type DeepPartial,
   type LinuxContainerSecurityContext,
-  NamespaceMode,
   SecurityProfile_ProfileType as ProfileType,
 } from '../../src/gen/runtime/v1/api.ts';
 import { parseCapabilityMask } from '../../src/oci/spec/index.ts';
@@ -196,21 +195,25 @@ test('a device that was not asked for cannot be used, even when it is made', asy
   expect((await say(script, {})).at(-1)).toBe('refused');
 });
 
-test('AppArmor: a profile that the kernel cannot have is refused, others change nothing', async () => {
-  const localhost = { profileType: ProfileType.Localhost, localhostRef: 'some-profile' };
+test('AppArmor: a profile that the host cannot have is refused, none and unconfined are not', async () => {
+  const localhost = { profileType: ProfileType.Localhost, localhostRef: 'no-such-profile' };
   expect(await refusal({ apparmor: localhost })).toBe('INVALID_ARGUMENT');
-  expect(await refusal({ apparmorProfile: 'localhost/some-profile' })).toBe('INVALID_ARGUMENT');
-  expect(await refusal({ apparmor: { profileType: 0 } })).toBe('OK');
-  expect(await refusal({ apparmor: { profileType: 1 } })).toBe('OK');
+  expect(await refusal({ apparmorProfile: 'localhost/no-such-profile' })).toBe('INVALID_ARGUMENT');
+  expect(await refusal({ apparmor: { profileType: ProfileType.Unconfined } })).toBe('OK');
+  expect(await refusal({ apparmorProfile: 'unconfined' })).toBe('OK');
+  const { info } = await suite.daemon.runtime.status({ verbose: true });
+  const { apparmor } = JSON.parse(info['host']!) as { apparmor: boolean };
+  const expected = apparmor ? 'OK' : 'INVALID_ARGUMENT';
+  expect(await refusal({ apparmor: { profileType: ProfileType.RuntimeDefault } })).toBe(expected);
+  expect(await refusal({ apparmorProfile: 'runtime/default' })).toBe(expected);
 });
 
-test('user namespaces are refused as long as Status does not offer them', async () => {
-  const { runtimeHandlers } = await suite.daemon.runtime.status();
-  expect(runtimeHandlers.some((each) => each.features!.userNamespaces)).toBe(false);
-  const one = [{ hostId: 100000, containerId: 0, length: 65536 }];
-  const usernsOptions = { mode: NamespaceMode.POD, uids: one, gids: one };
-  const namespaceOptions = { pid: NamespaceMode.CONTAINER, usernsOptions };
-  expect(await refusal({ namespaceOptions })).toBe('INVALID_ARGUMENT');
-  const host = { pid: NamespaceMode.CONTAINER, usernsOptions: { mode: NamespaceMode.NODE } };
-  expect(await refusal({ namespaceOptions: host })).toBe('OK');
+test('SELinux: options are taken, and Status says whether they do anything', async () => {
+  const selinuxOptions = { type: 'spc_t', level: 's0:c1,c2' };
+  const lines = await say('cat /proc/self/attr/current || true', { selinuxOptions });
+  const { info } = await suite.daemon.runtime.status({ verbose: true });
+  const { selinux } = JSON.parse(info['host']!) as { selinux: boolean };
+  if (selinux) expect(lines[0]).toMatch(/:spc_t:s0:c1,c2/);
+  else expect(lines.join()).not.toContain('spc_t');
+  expect(await refusal({ selinuxOptions: { type: 'a:b' } })).toBe('INVALID_ARGUMENT');
 });

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type CriClient, connect } from './client.ts';
@@ -52,6 +52,8 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<Daemon> 
 export async function prepareDaemon(options: DaemonOptions = {}): Promise<Daemon> {
   // Sockets of containers lie below: the path must stay well under their 108 bytes.
   const directory = await mkdtemp(join(tmpdir(), 'keelson-'));
+  // As /run is: root of a pod with ids of its own goes through it.
+  await chmod(directory, 0o711);
   const paths = pathsIn(directory);
   for (const path of [paths.cniConfDir, paths.registryConfigDir, paths.logs, `${paths.config}.d`]) {
     await mkdir(path, { recursive: true });

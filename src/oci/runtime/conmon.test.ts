@@ -73,7 +73,12 @@ async function writeBundle(id: string, args: string[]): Promise<void> {
     readonlyRootfs: false,
     process: {
       ...{ args, env: [], cwd: '/', user: { uid: 0, gid: 0 }, terminal: false },
-      ...{ noNewPrivileges: true, oomScoreAdj: undefined, apparmorProfile: undefined },
+      ...{
+        noNewPrivileges: true,
+        oomScoreAdj: undefined,
+        apparmorProfile: undefined,
+        selinuxLabel: undefined,
+      },
     },
     privileged: false,
     capabilities: { add: [], drop: ['ALL'], addAmbient: [] },
@@ -89,6 +94,7 @@ async function writeBundle(id: string, args: string[]): Promise<void> {
       },
     ],
     rootfsPropagation: 'rprivate',
+    mountLabel: undefined,
     ...{ devices: [], maskedPaths: [], readonlyPaths: [], resources: {}, annotations: {} },
     cgroupsPath: `/${cgroupOf(id)}`,
     host: { boundingCapabilities: parseCapabilityMask('0'), cgroupV2: false },

@@ -220,7 +220,6 @@ export interface ExecCommand {
 /** The part of `features` that Keelson reads (features.md). */
 export interface RuntimeFeatures {
   mountOptions?: string[];
-  linux?: { mountExtensions?: { idmap?: { enabled?: boolean } } };
 }
 
 /** What a runtime said of its failure: the last line on stderr, without a JSON or time wrapping. */

@@ -16,6 +16,7 @@ const ORDINARY: ContainerSpecRequest = {
     noNewPrivileges: false,
     oomScoreAdj: undefined,
     apparmorProfile: undefined,
+    selinuxLabel: undefined,
   },
   privileged: false,
   capabilities: { add: [], drop: [], addAmbient: [] },
@@ -24,6 +25,7 @@ const ORDINARY: ContainerSpecRequest = {
   userMappings: undefined,
   mounts: [],
   rootfsPropagation: 'rprivate',
+  mountLabel: undefined,
   devices: [],
   maskedPaths: ['/proc/kcore'],
   readonlyPaths: ['/proc/sys'],
@@ -64,8 +66,11 @@ test('what is asked of the process is written, also a score of 0', () => {
     noNewPrivileges: true,
     oomScoreAdj: 0,
     apparmorProfile: 'profile',
+    selinuxLabel: 'system_u:system_r:container_t:s0:c1,c2',
   };
-  const config = build({ process, readonlyRootfs: true });
+  const mountLabel = 'system_u:object_r:container_file_t:s0:c1,c2';
+  const config = build({ process, readonlyRootfs: true, mountLabel });
+  expect(config.linux.mountLabel).toBe(mountLabel);
   expect(config.process).toMatchObject(process);
   expect(config.root).toEqual({ path: '/run/rootfs', readonly: true });
 });

@@ -14,7 +14,8 @@ export function buildRuntimeConfig(request: ContainerSpecRequest): RuntimeConfig
     privileged,
     bounding: host.boundingCapabilities,
   });
-  const { terminal, noNewPrivileges, oomScoreAdj, apparmorProfile, ...process } = request.process;
+  const { terminal, noNewPrivileges, oomScoreAdj, apparmorProfile, selinuxLabel, ...process } =
+    request.process;
   const seccomp =
     request.seccomp === 'default' ? defaultSeccomp(capabilities.bounding) : request.seccomp;
   return {
@@ -26,6 +27,7 @@ export function buildRuntimeConfig(request: ContainerSpecRequest): RuntimeConfig
       ...(noNewPrivileges ? { noNewPrivileges } : {}),
       ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }),
       ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+      ...(selinuxLabel === undefined ? {} : { selinuxLabel }),
     },
     root: { path: request.rootfs, ...(request.readonlyRootfs ? { readonly: true } : {}) },
     mounts: mergeMounts(defaultMounts(request), request.mounts),
@@ -42,6 +44,7 @@ export function buildRuntimeConfig(request: ContainerSpecRequest): RuntimeConfig
       cgroupsPath: request.cgroupsPath,
       devices: request.devices.map((device) => device.node),
       rootfsPropagation: request.rootfsPropagation,
+      ...(request.mountLabel === undefined ? {} : { mountLabel: request.mountLabel }),
       ...(seccomp === undefined || privileged ? {} : { seccomp }),
       ...(privileged
         ? {}

@@ -18,6 +18,7 @@ export interface ContainerSpecRequest {
     noNewPrivileges: boolean;
     oomScoreAdj: number | undefined;
     apparmorProfile: string | undefined;
+    selinuxLabel: string | undefined;
   };
   privileged: boolean;
   capabilities: CapabilityChanges;
@@ -29,6 +30,8 @@ export interface ContainerSpecRequest {
   /** In the order given, after the default mounts; one at the same place replaces a default. */
   mounts: readonly SpecMount[];
   rootfsPropagation: string;
+  /** SELinux label of what the runtime mounts. */
+  mountLabel: string | undefined;
   devices: readonly { node: DeviceNode; access: string }[];
   maskedPaths: readonly string[];
   readonlyPaths: readonly string[];

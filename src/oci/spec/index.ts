@@ -1,3 +1,4 @@
+export * from './apparmor-default.ts';
 export * from './build.ts';
 export * from './capabilities.ts';
 export * from './container-spec.ts';

@@ -1,10 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { during, expectValue, KeelsonError, newId, Steps } from '../base/index.ts';
-import { identifyProcess, signalNumber } from '../linux/index.ts';
+import { during, expectValue, KeelsonError, Steps } from '../base/index.ts';
+import { identifyProcess } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
-import { cgroupsPathOf } from './cgroup-paths.ts';
 import type { ContainerConfig } from './config.ts';
 import { findImage, intentOf, refuseOtherIds, refusePrivilege } from './container-intent.ts';
 import { prepareLog } from './container-log.ts';
@@ -15,14 +14,14 @@ import {
   type RootfsSource,
   removeRootfs,
 } from './container-rootfs.ts';
-import { containerSpec, stopSignalFor } from './container-spec.ts';
+import { containerSpec } from './container-spec.ts';
 import { resolveUser } from './container-user.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
 import { findVolumes } from './image-mounts.ts';
 import { removeMountsBelow } from './mapped-mounts.ts';
 import { prepareSources, relabelSources } from './mount-sources.ts';
 import type { Pods } from './pods.ts';
-import { type ContainerRecord, containerName, now, type SandboxRecord } from './records.ts';
+import { type ContainerRecord, containerName, type SandboxRecord } from './records.ts';
 import { refuseContainerInSandbox } from './sandboxed-runtime.ts';
 import { labelsOf } from './selinux.ts';
 

@@ -20,14 +20,23 @@ export interface PullImage {
 
 /** Pushes an image of six layers with files of this host's /usr, `bytes` unpacked. */
 export async function pushLayers(registry: RegistryFixture, bytes: number): Promise<PullImage> {
-  const groups: TarFixtureEntry[][] = Array.from({ length: LAYERS }, () => []);
+  return push(registry, 'layers', filesOfHost(bytes, LAYERS));
+}
+
+/** The archive of one layer with files of this host's /usr, of `bytes` together. */
+export function layerOfHost(bytes: number): Buffer {
+  return tar(filesOfHost(bytes, 1).flat());
+}
+
+function filesOfHost(bytes: number, layers: number): TarFixtureEntry[][] {
+  const groups: TarFixtureEntry[][] = Array.from({ length: layers }, () => []);
   let total = 0;
   for (const { path, content } of hostFiles('/usr')) {
-    groups[Math.floor((total / bytes) * LAYERS)]?.push({ path: path.slice(1), content });
+    groups[Math.floor((total / bytes) * layers)]?.push({ path: path.slice(1), content });
     total += content.length;
     if (total >= bytes) break;
   }
-  return push(registry, 'layers', groups);
+  return groups;
 }
 
 /** Pushes an image of one layer with 20,000 files of 200 to 4,300 bytes in 400 directories. */

@@ -5,10 +5,12 @@
  *
  *     sh scripts/with-setup.sh --bench bench/pull.ts [--rounds 5] [--images layers,files]
  *         [--megabytes 200] [--only keelson,containerd,storage,directory] [--json]
+ *         [--host-disk]
  *
  * skopeo is a program that starts anew for each pull; to a directory it neither
  * decompresses nor unpacks. Memory is that of the main process: what containerd's unpigz
- * and skopeo's own helpers have is not in it, though their CPU time is.
+ * and skopeo's own helpers have is not in it, though their CPU time is. All lies on an ext4
+ * made for it, see own-disk.ts; with --host-disk where this host keeps temporary files.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
@@ -17,6 +19,7 @@ import { parseArgs } from 'node:util';
 import { startRegistry } from '../test/fixtures/registry.ts';
 import { output, prepareDaemon } from '../test/harness/index.ts';
 import { startContainerd } from './containerd.ts';
+import { ownDisk } from './own-disk.ts';
 import { type PullImage, pushLayers, pushSmallFiles } from './pull-images.ts';
 import { criPeer, isEmpty, type Peer, skopeoPeer, type Taken } from './pull-peers.ts';
 import { median } from './statistics.ts';
@@ -28,6 +31,7 @@ const { values: options } = parseArgs({
     megabytes: { type: 'string', default: '200' },
     only: { type: 'string', default: 'containerd,keelson,storage,directory' },
     json: { type: 'boolean', default: false },
+    'host-disk': { type: 'boolean', default: false },
   },
 });
 
@@ -38,6 +42,7 @@ async function main(): Promise<void> {
   const load = loadavg()[0] ?? 0;
   if (load > 0.5) console.error(`The machine is not idle (load ${load.toFixed(1)}).`);
   await using stack = new AsyncDisposableStack();
+  if (!options['host-disk']) stack.use(await ownDisk(8));
   const registry = stack.use(await startRegistry());
   const peers = await openPeers(stack);
   for (const kind of options.images.split(',')) {
@@ -53,7 +58,9 @@ async function openPeers(stack: AsyncDisposableStack): Promise<Peer[]> {
   const names = options.only.split(',');
   const directory = await mkdtemp(join(tmpdir(), 'keelson-bench-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const daemon = stack.use(await prepareDaemon({ network: 'none' }));
+  // By its launcher, as users start it: that sets the memory of Node.
+  const command = [new URL('../keelson', import.meta.url).pathname];
+  const daemon = stack.use(await prepareDaemon({ network: 'none', command }));
   const { root, cniConfDir, registryConfigDir } = daemon.paths;
   const peers: Peer[] = [];
   if (names.includes('containerd')) {

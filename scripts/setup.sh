@@ -70,6 +70,7 @@ kubernetes-client|has kubectl|needed|https://kubernetes.io/docs/tasks/tools (kub
 util-linux|has unshare|needed|https://github.com/util-linux/util-linux
 END
   if [ "$bench" = yes ]; then
+    echo 'pigz|has unpigz|needed|https://zlib.net/pigz (bench)'
     echo 'containerd|has containerd|needed|https://github.com/containerd/containerd (bench)'
   fi
 }

@@ -67,6 +67,8 @@ busybox-static|has_static_busybox|needed|https://busybox.net, linked statically 
 skopeo|has skopeo|needed|https://github.com/containers/skopeo (tests)
 openssl|has openssl|needed|https://www.openssl.org (tests)
 kubernetes-client|has kubectl|needed|https://kubernetes.io/docs/tasks/tools (kubectl; tests)
+e2fsprogs|has mkfs.ext4|useful|https://e2fsprogs.sourceforge.net (volumes of the host-path driver)
+xfsprogs|has mkfs.xfs|useful|https://xfs.wiki.kernel.org (volumes of the host-path driver)
 util-linux|has unshare|needed|https://github.com/util-linux/util-linux
 END
   if [ "$bench" = yes ]; then

@@ -45,6 +45,10 @@ process.exitCode = await runCli(process.argv.slice(2), {
     const { cniTool } = await import('./cni-tool.ts');
     return cniTool(settings);
   },
+  csiTool: async () => {
+    const { csiTool } = await import('./csi-tool.ts');
+    return csiTool(ownVersion());
+  },
 });
 
 function ownVersion(): string {

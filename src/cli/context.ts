@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Config } from '../config/index.ts';
 import type { CniSettings, CniTool } from './cni-tool.ts';
 import type { CriClient } from './cri-client.ts';
+import type { CsiTool } from './csi-tool.ts';
 import type { Output } from './output.ts';
 import type { PullProgressSource } from './pull-progress.ts';
 
@@ -20,6 +21,8 @@ export interface Surroundings {
   builtinPlugins?(): Promise<readonly string[]>;
   /** The CNI engine in this process, for `keelson cni`. */
   cniTool?(settings: CniSettings): Promise<CniTool>;
+  /** CSI drivers in this process, for `keelson csi`. */
+  csiTool?(): Promise<CsiTool>;
   /** Reports how far pulls are; without it only their time is shown. */
   readonly pullProgress?: PullProgressSource;
 }

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, open, realpath, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { hasSysResource } from '../../test/harness/index.ts';
 import {
   addBindOptions,
   attachLoop,
@@ -43,11 +43,6 @@ async function makeImage(bytes: number): Promise<void> {
   await truncate(image, bytes);
 }
 
-/** ext4 grows while it is mounted only for those who have CAP_SYS_RESOURCE (24). */
-const status = readFileSync('/proc/self/status', 'utf8');
-const effective = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(status)?.[1]}`);
-const maySetResources = (effective & (1n << 24n)) !== 0n;
-
 const sizeAt = async () => {
   const { blocks, bsize } = await statfs(target);
   return blocks * bsize;
@@ -70,7 +65,7 @@ test.each(['ext4', 'xfs'] as const)(
     await truncate(image, bytes * 2);
     refreshLoopSize(device);
     const grow = () => growFileSystem(type, { device, target });
-    if (type === 'xfs' || maySetResources) {
+    if (type === 'xfs' || hasSysResource()) {
       await grow();
       await grow();
       expect(await sizeAt()).toBeGreaterThan(before * 1.5);

@@ -52,16 +52,40 @@ export function expansionSuite(get: Get): void {
       const before = await totalOf();
       const requiredBytes = subject.size * 2n;
       const { nodeExpansionRequired } = await expand(volume.volumeId, { requiredBytes });
-      for (let i = 0; i < 2; i++) {
-        await subject.client.node.nodeExpandVolume(
+      const grow = () =>
+        subject.client.node.nodeExpandVolume(
           csi.NodeExpandVolumeRequest.fromPartial({
             volumeId: volume.volumeId,
             volumePath: target,
             capacityRange: { requiredBytes },
           }),
         );
+      if (subject.options.growsMounted === false) {
+        expect(await codeOfFailure(grow())).toBe('FAILED_PRECONDITION');
+        return;
       }
+      for (let i = 0; i < 2; i++) await grow();
       if (nodeExpansionRequired) expect(await totalOf()).toBeGreaterThan(before);
+    });
+
+    test('a volume that was expanded before it is staged has its size', async ({ skip }) => {
+      const subject = get();
+      if (!subject.has.node('EXPAND_VOLUME') || !offered()) skip();
+      const volume = await subject.create();
+      const requiredBytes = subject.size * 2n;
+      await expand(volume.volumeId, { requiredBytes });
+      const target = await subject.publish(volume, await subject.stage(volume));
+      await subject.client.node.nodeExpandVolume(
+        csi.NodeExpandVolumeRequest.fromPartial({
+          volumeId: volume.volumeId,
+          volumePath: target,
+          capacityRange: { requiredBytes },
+        }),
+      );
+      const { usage } = await subject.client.node.nodeGetVolumeStats({
+        ...{ volumeId: volume.volumeId, volumePath: target, stagingTargetPath: '' },
+      });
+      expect(usage[0]?.total).toBeGreaterThan(subject.size);
     });
 
     test('NOT_FOUND: no such volume', async ({ skip }) => {

@@ -10,6 +10,7 @@ import {
   describeDriver,
 } from '../../src/csi/protocol/index.ts';
 import * as csi from '../../src/gen/csi/v1/csi.ts';
+import { mount } from '../../src/linux/index.ts';
 import { killLeftovers } from '../harness/index.ts';
 
 const Mode = csi.VolumeCapability_AccessMode_Mode;
@@ -24,6 +25,8 @@ export interface SanityOptions {
   parameters?: Record<string, string>;
   /** Bytes. Default 10 MiB. */
   size?: bigint;
+  /** Whether a file system grows while it is mounted; default true. ext4 wants CAP_SYS_RESOURCE. */
+  growsMounted?: boolean;
 }
 
 /** A driver that runs, with everything that a test makes noted, to be taken away after it. */
@@ -52,6 +55,8 @@ export class Subject implements AsyncDisposable {
 
   static async start(options: SanityOptions): Promise<Subject> {
     const directory = await mkdtemp(join(tmpdir(), 'keelson-csi-'));
+    // In memory: drivers flush a lot, and other tests keep the disk busy.
+    mount({ source: 'tmpfs', target: directory, type: 'tmpfs', data: 'size=4g' });
     const driver = await options.start(directory);
     const client = new CsiClient(driver.endpoint);
     const about = await describeDriver(client);

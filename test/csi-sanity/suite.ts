@@ -10,11 +10,18 @@ import { validationSuite } from './validation-suite.ts';
 /** The driver under test, once it runs. */
 export type Get = () => Subject;
 
+const ALL = [
+  ...[identitySuite, validationSuite, controllerSuite, snapshotSuite, expansionSuite, nodeSuite],
+];
+
+/** What a volume's content makes a difference to. */
+export const CONTENT_SUITES = [expansionSuite, nodeSuite];
+
 /**
  * What the CSI specification asks of every driver, clause by clause. Tests of what a driver
  * does not offer are skipped.
  */
-export function csiSanity(name: string, options: SanityOptions): void {
+export function csiSanity(name: string, options: SanityOptions, suites = ALL): void {
   describe(name, () => {
     let subject: Subject | undefined;
     const get: Get = () => {
@@ -26,11 +33,6 @@ export function csiSanity(name: string, options: SanityOptions): void {
     });
     afterEach(() => subject?.cleanUp());
     afterAll(() => subject?.[Symbol.asyncDispose]());
-    identitySuite(get);
-    validationSuite(get);
-    controllerSuite(get);
-    snapshotSuite(get);
-    expansionSuite(get);
-    nodeSuite(get);
+    for (const suite of suites) suite(get);
   });
 }

@@ -10,6 +10,7 @@ interface Entry {
 
 const PODS = 'Pods and containers:';
 const IMAGES = 'Images:';
+const VOLUMES = 'Volumes:';
 const HOST = 'Daemon and host:';
 
 /** All commands, in the order of the help. */
@@ -48,6 +49,7 @@ export const COMMANDS: readonly Entry[] = [
     () => import('./imagefsinfo.ts'),
   ),
   entry(IMAGES, 'image', 'Explain, load, save and prune images', () => import('./image.ts')),
+  entry(VOLUMES, 'csi', 'Show, try and run CSI drivers', () => import('./csi.ts')),
   entry(HOST, 'serve', 'Run the daemon', () => import('./serve.ts')),
   entry(
     HOST,

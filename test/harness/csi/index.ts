@@ -1,2 +1,3 @@
 export * from './faults.ts';
+export * from './hostpath.ts';
 export { type DriverClaims, ScriptedDriver } from './scripted-driver.ts';

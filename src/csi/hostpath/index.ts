@@ -1,0 +1,6 @@
+export {
+  HOSTPATH_DRIVER,
+  HostPathDriver,
+  type HostPathOptions,
+  serveHostPath,
+} from './hostpath-driver.ts';

@@ -11,7 +11,7 @@ const rows = {
   pods: ['base', 'linux', 'oci', 'cni'],
   streaming: ['base', 'pods'],
   cri: ['base', 'gen', 'pods', 'oci', 'streaming'],
-  admin: ['base', 'oci', 'pods'],
+  admin: ['base', 'oci', 'pods', 'csi'],
   agent: ['base', 'gen', 'csi'],
   cli: ['base', 'gen', 'config', 'linux'],
 };

@@ -20,6 +20,7 @@ import type { OciRuntimeOptions } from './oci/runtime/index.ts';
 import { parsePlatform } from './oci/spec/index.ts';
 import { openPods, type PodSettings, type Pods, Runtimes, Statistics } from './pods/index.ts';
 import { StreamingServer } from './streaming/index.ts';
+import { openVolumes } from './volumes.ts';
 
 export interface DaemonOptions {
   config: Config;
@@ -54,7 +55,10 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   );
   await Promise.all(plugins.map((plugin) => plugin.resume?.()));
   await images.collectGarbage();
-  parts.use(await AdminServer.open({ address: config.admin.address, logger, images, pods }));
+  const csi = config.csi.enabled ? parts.use(await openVolumes(config, logger, pods)) : undefined;
+  parts.use(
+    await AdminServer.open({ address: config.admin.address, logger, images, pods, csi: csi?.host }),
+  );
   const streaming = parts.use(await openStreaming(config, logger, pods));
   const statistics = parts.use(new Statistics(pods));
   parts.use(

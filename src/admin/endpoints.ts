@@ -1,4 +1,5 @@
 import type { RootLogger } from '../base/index.ts';
+import type { CsiHost } from '../csi/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Endpoint } from './exchange.ts';
 import { explainImage } from './explain-image.ts';
@@ -10,17 +11,21 @@ import { streamPulls } from './pulls.ts';
 import { saveImages } from './save-images.ts';
 import type { SpanRing } from './span-ring.ts';
 import { streamSpans } from './spans.ts';
+import { volumeEndpoints } from './volumes.ts';
 
 export interface EndpointParts {
   logger: RootLogger;
   images: ImageStore;
   metrics: Metrics;
   spans: SpanRing;
+  /** Undefined where volumes are switched off. */
+  csi: CsiHost | undefined;
 }
 
 /** All that can be asked for. */
-export function endpointsOf({ logger, images, metrics, spans }: EndpointParts): Endpoint[] {
+export function endpointsOf({ logger, images, metrics, spans, csi }: EndpointParts): Endpoint[] {
   return [
+    ...volumeEndpoints(csi),
     { method: 'GET', path: '/metrics', handle: (exchange) => metrics.answer(exchange) },
     { method: 'GET', path: '/pulls', handle: (exchange) => streamPulls(images, exchange) },
     { method: 'GET', path: '/spans', handle: (exchange) => streamSpans(spans, exchange) },

@@ -3,6 +3,7 @@ import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
 import { during, messageOf, type RootLogger } from '../base/index.ts';
+import type { CsiHost } from '../csi/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Pods } from '../pods/index.ts';
 import { type DispatchOptions, dispatch } from './dispatch.ts';
@@ -16,6 +17,8 @@ export interface AdminServerOptions {
   logger: RootLogger;
   images: ImageStore;
   pods: Pods;
+  /** Undefined where volumes are switched off. */
+  csi?: CsiHost | undefined;
 }
 
 /**
@@ -29,7 +32,12 @@ export interface AdminServerOptions {
  * - `GET /images/save?reference=…&format=oci|docker`: a tar archive of images;
  * - `POST /images/load`: loads the archive in the body;
  * - `POST /images/prune[?all]`: removes images that nothing uses;
- * - `GET`, `PUT /log-level`: the level of the log, as plain text in the body.
+ * - `GET`, `PUT /log-level`: the level of the log, as plain text in the body;
+ * - `GET /csi/drivers`: the drivers that are registered;
+ * - `GET /volumes`: all volume objects; `GET /volumes/object?kind=&name=&namespace=`: one,
+ *   with what belongs to it and what happened to it;
+ * - `POST /volumes/apply`: stores the manifests in the body; `POST /volumes/delete?kind=…`;
+ * - `POST /volumes/publish`: makes the volumes of a pod ready; `POST /volumes/release?pod=UID`.
  *
  * Errors are `{"code", "message"}` with the codes of gRPC. A client that leaves ends what
  * was done for it. All but what only shows numbers is served over a Unix socket alone.
@@ -46,14 +54,14 @@ export class AdminServer implements AsyncDisposable {
   }
 
   static async open(options: AdminServerOptions): Promise<AdminServer> {
-    const { address, logger, images, pods } = options;
+    const { address, logger, images, pods, csi } = options;
     const socket = address.startsWith('unix://') ? address.slice('unix://'.length) : undefined;
     // An archive may take its time to come.
     const server = createServer({ requestTimeout: 0 });
     const admin = new AdminServer(server, socket);
     const spans = admin.#parts.use(new SpanRing());
     const metrics = admin.#parts.use(new Metrics(images, pods));
-    const endpoints = endpointsOf({ logger, images, metrics, spans });
+    const endpoints = endpointsOf({ logger, images, metrics, spans, csi });
     const dispatching = { endpoints, logger, isSocket: socket !== undefined };
     server.on('request', (request, response) => admin.#answer(dispatching, request, response));
     try {

@@ -74,7 +74,7 @@ describe('the container', () => {
     const pod = runPodConfig('x', NAMESPACE);
     const environment = { HOME: '/root' };
     return runContainerConfig({
-      ...{ image: 'x', command, pod, environment },
+      ...{ image: 'x', command, pod, environment, volumes: [] },
       options: { ...NAMESPACE, ...options },
     });
   }

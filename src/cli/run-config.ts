@@ -29,6 +29,7 @@ export interface RunOptions {
   env?: readonly string[];
   publish?: readonly string[];
   mount?: readonly string[];
+  volume?: readonly string[];
   label?: Record<string, string>;
   hostNetwork?: boolean;
   hostname?: string;
@@ -90,18 +91,42 @@ function logDirectory(pod: { name: string; namespace: string; uid: string }): st
   return join(POD_LOGS, `${pod.namespace}_${pod.name}_${pod.uid}`);
 }
 
+/** A claim, and where the container is to have its volume. */
+export interface VolumeMount {
+  readonly claim: string;
+  readonly containerPath: string;
+  readonly readOnly: boolean;
+}
+
+/** `CLAIM:/CONTAINER/PATH[:ro]`. */
+export function volumeMount(text: string): VolumeMount {
+  const [claim = '', containerPath = '', mode = 'rw', ...rest] = text.split(':');
+  const fine = NAME.test(claim) && containerPath.startsWith('/') && rest.length === 0;
+  if (!fine || (mode !== 'ro' && mode !== 'rw')) {
+    throw usageError(`"${text}" is no volume: write CLAIM:/CONTAINER/PATH[:ro]`);
+  }
+  return { claim, containerPath, readOnly: mode === 'ro' };
+}
+
+/** A volume that is ready, where the container is to have it. */
+export interface ReadyVolume extends VolumeMount {
+  readonly hostPath: string;
+  readonly volumeMode: 'Filesystem' | 'Block';
+}
+
 export interface RunContainer {
   readonly image: string;
   readonly command: readonly string[];
   readonly pod: PodSandboxConfig;
   readonly options: RunOptions;
+  readonly volumes: readonly ReadyVolume[];
   /** Where variables that are handed on come from. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** The one container of that pod. */
 export function runContainerConfig(run: RunContainer): ContainerConfig {
-  const { image, command, pod, options, environment } = run;
+  const { image, command, pod, options, volumes, environment } = run;
   const name = 'main';
   return ContainerConfig.fromPartial({
     metadata: { name },
@@ -110,7 +135,15 @@ export function runContainerConfig(run: RunContainer): ContainerConfig {
     args: [...command],
     workingDir: options.workdir ?? '',
     envs: (options.env ?? []).map((text) => variable(text, environment)),
-    mounts: (options.mount ?? []).map(mountOf),
+    mounts: [
+      ...(options.mount ?? []).map(mountOf),
+      ...volumes.filter(({ volumeMode }) => volumeMode === 'Filesystem').map(mountOfVolume),
+    ],
+    devices: volumes
+      .filter(({ volumeMode }) => volumeMode === 'Block')
+      .map(({ hostPath, containerPath, readOnly }) => ({
+        ...{ hostPath, containerPath, permissions: readOnly ? 'r' : 'rwm' },
+      })),
     labels: { ...pod.labels, [CONTAINER_NAME_LABEL]: name },
     logPath: posix.join(name, '0.log'),
     linux: {
@@ -146,6 +179,11 @@ export function mountOf(text: string): DeepPartial<Mount> {
   }
   const propagation = MountPropagation.PROPAGATION_PRIVATE;
   return { hostPath, containerPath, readonly: mode === 'ro', propagation };
+}
+
+function mountOfVolume({ hostPath, containerPath, readOnly }: ReadyVolume): DeepPartial<Mount> {
+  const propagation = MountPropagation.PROPAGATION_PRIVATE;
+  return { hostPath, containerPath, readonly: readOnly, propagation };
 }
 
 /** `KEY=VALUE`, or `KEY` for the value that it has here. */

@@ -27,10 +27,15 @@ export interface RuntimeConfig {
  * The settings of `keelson serve`, all defaults filled in: the keys of the TOML file in
  * camel case. Durations are in milliseconds, sizes in bytes.
  */
-export type Config = Omit<Camelized<Settings>, 'listen' | 'runtimes' | 'admin'> & {
+export type Config = Omit<Camelized<Settings>, 'listen' | 'runtimes' | 'admin' | 'csi'> & {
   readonly listen: readonly string[];
   readonly runtimes: Readonly<Record<string, RuntimeConfig>>;
   readonly admin: { readonly address: string };
+  readonly csi: Camelized<Settings['csi']> & {
+    readonly root: string;
+    readonly registrationDir: string;
+    readonly nodeName: string;
+  };
 };
 
 /** Certificate files of a server; all absent where it speaks plainly. */

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { KeelsonError } from '../base/index.ts';
 import { checkWhole } from './checks.ts';
 import { type Config, camelized, type RuntimeConfig, type RuntimeType } from './config.ts';
@@ -101,7 +102,7 @@ function isTable(value: unknown): value is Table {
 
 /** Fills in what depends on other settings. */
 function resolve(parsed: Settings): Config {
-  const { runtimes, listen, admin, ...plain } = parsed;
+  const { runtimes, listen, admin, csi, ...plain } = parsed;
   const named = Object.entries(runtimes).map(([name, runtime]) => {
     // A name without type is refused by checkWhole.
     const type = runtime.type ?? (name as RuntimeType);
@@ -110,9 +111,30 @@ function resolve(parsed: Settings): Config {
     return [name, complete] as const;
   });
   return {
-    ...(camelized(plain) as Omit<Config, 'runtimes' | 'listen' | 'admin'>),
+    ...(camelized(plain) as Omit<Config, 'runtimes' | 'listen' | 'admin' | 'csi'>),
     listen: listen ?? [`unix://${parsed.state}/keelson.sock`],
     runtimes: Object.fromEntries(named),
     admin: { address: admin.address ?? `unix://${parsed.state}/admin.sock` },
+    csi: resolveCsi(parsed),
   };
+}
+
+function resolveCsi({ root, csi }: Settings): Config['csi'] {
+  const kubelet = csi.root ?? `${root}/csi/kubelet`;
+  return {
+    ...(camelized(csi) as Config['csi']),
+    root: kubelet,
+    registrationDir: csi.registration_dir ?? `${kubelet}/plugins_registry`,
+    nodeName: csi.node_name ?? nodeNameOf(hostname()),
+  };
+}
+
+/** As a kubelet makes it of the host name. */
+function nodeNameOf(host: string): string {
+  const name = host
+    .trim()
+    .toLowerCase()
+    .replace(/[^-.a-z0-9]/g, '-')
+    .replace(/^[-.]+|[-.]+$/g, '');
+  return name === '' ? 'localhost' : name;
 }

@@ -49,6 +49,12 @@ export const COMMANDS: readonly Entry[] = [
     () => import('./imagefsinfo.ts'),
   ),
   entry(IMAGES, 'image', 'Explain, load, save and prune images', () => import('./image.ts')),
+  entry(
+    VOLUMES,
+    'volume',
+    'Make, list, grow, copy and remove volumes',
+    () => import('./volume.ts'),
+  ),
   entry(VOLUMES, 'csi', 'Show, try and run CSI drivers', () => import('./csi.ts')),
   entry(HOST, 'serve', 'Run the daemon', () => import('./serve.ts')),
   entry(

@@ -17,8 +17,16 @@ import { label, repeated } from '../filters.ts';
 import { printLog } from '../log-print.ts';
 import { print } from '../output.ts';
 import { pullImage } from '../pulling.ts';
-import { type RunOptions, runContainerConfig, runPodConfig } from '../run-config.ts';
+import {
+  type ReadyVolume,
+  type RunOptions,
+  runContainerConfig,
+  runPodConfig,
+  type VolumeMount,
+  volumeMount,
+} from '../run-config.ts';
 import { containerStatus, imageStatus } from '../status.ts';
+import { publishVolumes, releaseVolumes } from '../volume-objects.ts';
 import { withoutDashes } from '../words.ts';
 
 interface Options extends RunOptions, CredentialOptions {
@@ -45,6 +53,7 @@ export function configure(command: Command, context: Context): void {
     .option('-e, --env <key=value>', 'a variable; KEY alone hands yours on', repeated)
     .option('-p, --publish <ports>', '[ADDRESS:]HOST:CONTAINER[/PROTOCOL]', repeated)
     .option('-m, --mount <paths>', '/HOST/PATH:/CONTAINER/PATH[:ro]', repeated)
+    .option('--volume <claim>', 'CLAIM:/CONTAINER/PATH[:ro], made ready first', repeated)
     .option('--label <key=value>', 'a label of pod and container', label)
     .option('--host-network', "use the host's network")
     .option('--hostname <name>', 'host name inside (default: that of the pod)')
@@ -75,12 +84,19 @@ async function run(
     throw usageError('--rm needs a command that waits: leave out --detach');
   }
   const pod = runPodConfig(image, options);
-  const config = runContainerConfig({ image, command, pod, options, environment: context.env });
+  const mounts = (options.volume ?? []).map(volumeMount);
+  const configOf = (volumes: readonly ReadyVolume[]) =>
+    runContainerConfig({ image, command, pod, options, volumes, environment: context.env });
+  // What is wrong with the command line is told before anything is done.
+  configOf([]);
   await provideImage(image, options, context);
+  const config = configOf(await provideVolumes(pod, mounts, context));
 
   // From here on an interrupt stops the container; it does not cut off calls to the daemon.
   const cri = (await context.cri()).uninterrupted();
-  const podId = await runPod(cri, pod, options.runtime ?? '');
+  const podId = await releasingOnFailure(pod, mounts, context, () =>
+    runPod(cri, pod, options.runtime ?? ''),
+  );
   let id: string;
   try {
     context.signal.throwIfAborted();
@@ -96,6 +112,48 @@ async function run(
     // Stopped at least: its addresses and ports are free, its log and status stay.
     if (options.rm) await tidy(context, () => removePod(cri, podId, true));
     else await tidy(context, () => stopPod(cri, podId));
+  }
+}
+
+/** Milliseconds for all volumes of the pod together. */
+const VOLUMES_TIMEOUT = 180_000;
+
+/** Has the volumes of the pod attached and mounted. They go with the pod. */
+async function provideVolumes(
+  { metadata }: PodSandboxConfig,
+  mounts: readonly VolumeMount[],
+  context: Context,
+): Promise<ReadyVolume[]> {
+  if (mounts.length === 0 || metadata === undefined) return [];
+  const { uid, name, namespace } = metadata;
+  // A claim that is mounted at two places is one volume of the pod.
+  const claims = [...new Set(mounts.map(({ claim }) => claim))];
+  const ready = await publishVolumes(context, {
+    pod: { uid, name, namespace },
+    timeout: VOLUMES_TIMEOUT,
+    volumes: claims.map((claim) => ({
+      claim,
+      readOnly: mounts.every((mount) => mount.claim !== claim || mount.readOnly),
+    })),
+  });
+  return mounts.flatMap((mount) => {
+    const volume = ready[claims.indexOf(mount.claim)];
+    if (volume === undefined) return [];
+    return { ...mount, ...volume, readOnly: mount.readOnly || volume.readOnly };
+  });
+}
+
+async function releasingOnFailure<T>(
+  { metadata }: PodSandboxConfig,
+  mounts: readonly VolumeMount[],
+  context: Context,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (mounts.length > 0) await tidy(context, () => releaseVolumes(context, metadata?.uid ?? ''));
+    throw error;
   }
 }
 

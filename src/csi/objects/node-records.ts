@@ -6,6 +6,11 @@ import { accessMode, secretReference, volumeMode } from './references.ts';
 /** Kinds that Keelson keeps for itself: what of a volume is on this node. */
 export const NODE_RECORDS = 'storage.keelson/v1';
 
+/** The uid of a pod: it becomes part of paths. */
+export const podUid = z
+  .string()
+  .regex(/^[A-Za-z0-9]([-_.A-Za-z0-9]{0,126}[A-Za-z0-9])?$/, 'must be the uid of a pod');
+
 /** A process that keeps a mount busy. A pid is trusted only with its start time. */
 const holder = z.strictObject({
   pid: z.int(),
@@ -49,7 +54,7 @@ export const volumePublication = z.strictObject({
   spec: z.strictObject({
     ...access,
     pod: z.strictObject({
-      uid: z.string(),
+      uid: podUid,
       name: objectName,
       namespace: namespaceName,
       serviceAccount: z.string(),

@@ -90,7 +90,7 @@ test('finalizers hold an object until the last one goes', async () => {
 
 test('what only a server says does not count in an applied manifest', async () => {
   const metadata = { ...claim().metadata, uid: 'mine', deletionTimestamp: 'now' };
-  const applied = await store.apply<'PersistentVolumeClaim'>({
+  const { object: applied } = await store.apply<'PersistentVolumeClaim'>({
     ...claim(),
     metadata,
     status: { phase: 'Bound' },

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { KeelsonError, KeyedLock, type Logger } from '../../base/index.ts';
 import {
   applyTo,
@@ -22,6 +23,12 @@ export interface StoreOptions {
   /** Belongs to this store alone. */
   directory: string;
   logger: Logger;
+}
+
+/** What became of a user's manifest. */
+export interface Applied<K extends Kind> {
+  readonly object: Stored<K>;
+  readonly result: 'created' | 'changed' | 'unchanged';
 }
 
 type Listener = (change: Change) => void;
@@ -107,11 +114,20 @@ export class ObjectStore {
    * Creates what a user's manifest says, or changes what is there accordingly. What only a
    * server may say (status, uid, deletion) does not count.
    */
-  async apply<K extends Kind>(given: Manifest<K>): Promise<Stored<K>> {
+  async apply<K extends Kind>(given: Manifest<K>): Promise<Applied<K>> {
     const manifest = withoutServerFields(given);
     const ref = refOf(manifest as Stored) as Ref<K>;
-    if (this.find(ref) === undefined) return this.create(manifest);
-    return this.change(ref, (before) => applyTo(before, manifest));
+    if (this.find(ref) === undefined) {
+      return { object: await this.create(manifest), result: 'created' };
+    }
+    let result: Applied<K>['result'] = 'unchanged';
+    const object = await this.change(ref, (before) => {
+      const after = applyTo(before, manifest);
+      if (isDeepStrictEqual(before, after)) return before;
+      result = 'changed';
+      return after;
+    });
+    return { object, result };
   }
 
   /**
@@ -126,7 +142,7 @@ export class ObjectStore {
     const before = this.find(ref);
     if (before === undefined) return undefined;
     const after = work(before);
-    if (JSON.stringify(after) === JSON.stringify(before)) return before;
+    if (isDeepStrictEqual(after, before)) return before;
     const { deletionTimestamp, finalizers = [] } = after.metadata;
     if (deletionTimestamp === undefined || finalizers.length > 0) {
       return await this.#write(after, 'modified');

@@ -199,6 +199,23 @@ describe('files', () => {
     expect(bytes).toBe(Number(measured));
     expect(inodes).toBe(5);
   });
+
+  test('what later entries replace is accounted no more', async () => {
+    const { bytes, inodes } = await unpack([
+      ...Array.from({ length: 1000 }, (_, index) => ({ path: 'same', content: `${index}` })),
+      { path: 'd/e/a', content: Buffer.alloc(10_000, 1) },
+      { path: 'd/e/b', content: Buffer.alloc(10_000, 1) },
+      { path: 'kept', type: 'link', target: 'd/e/a' },
+      { path: 'd/e/c', type: 'link', target: 'd/e/b' },
+      { path: 'd/l', type: 'symlink', target: 'x' },
+      { path: 'd/h', type: 'link', target: 'only-below' },
+      { path: 'd/.wh.w' },
+      { path: 'd', content: 'a file now' },
+    ]);
+    const [measured] = execFileSync('du', ['-s', '-B1', layer], { encoding: 'utf8' }).split('\t');
+    expect(bytes).toBe(Number(measured));
+    expect([inodes, readFileSync(at('same'), 'utf8')]).toEqual([4, '999']);
+  });
 });
 
 describe('whiteouts', () => {
@@ -323,6 +340,13 @@ describe('what a layer takes for granted below', () => {
 });
 
 describe('hostile layers', () => {
+  /** What makes a file a sparse one of 4 MB, whose map its content begins with. */
+  const sparse = (name: string) => ({
+    'GNU.sparse.major': '1',
+    'GNU.sparse.minor': '0',
+    'GNU.sparse.realsize': '4000000',
+    'GNU.sparse.name': name,
+  });
   const secret = () => join(root, 'secret');
   beforeEach(() => writeFileSync(secret(), 'untouched'));
   afterEach(() => {
@@ -415,6 +439,18 @@ describe('hostile layers', () => {
       'it belongs to the overlay file system',
     ],
     ['a user that cannot be', [{ path: 'a', uid: 2 ** 32 - 1 }], '4294967295 is not an id'],
+    [
+      'a NUL in the name of a sparse file',
+      [{ path: 'x', pax: sparse('a\0b'), content: `0\n${'\0'.repeat(510)}` }],
+      'holds a NUL byte',
+    ],
+    [
+      'a NUL in the target of a link',
+      [{ path: 'x', type: 'symlink', target: `${'t'.repeat(120)}\0` }],
+      'holds a NUL byte',
+    ],
+    ['a NUL in the name of an attribute', [{ path: 'x', xattrs: { 'user.a\0b': '' } }], 'NUL byte'],
+    ['a name of 2 MB', [{ path: 'n/'.repeat(1_000_000) }], 'larger than 1 MiB'],
     ['a NUL in a PAX name', [{ path: 'x', pax: { path: 'a\0b' } }], 'holds a NUL byte'],
   ])('%s', async (_, entries, reason) => {
     const error = await failure(unpack(entries));
@@ -437,12 +473,7 @@ describe('hostile layers', () => {
       [
         {
           path: 'f',
-          pax: {
-            'GNU.sparse.major': '1',
-            'GNU.sparse.minor': '0',
-            'GNU.sparse.realsize': '4000000',
-            'GNU.sparse.name': 'f',
-          },
+          pax: sparse('f'),
           content: `0\n${'\0'.repeat(510)}`,
         },
       ],
@@ -452,6 +483,20 @@ describe('hostile layers', () => {
     expect([error.code, error.message]).toEqual([
       'RESOURCE_EXHAUSTED',
       expect.stringContaining('more than'),
+    ]);
+  });
+
+  test('ten million entries end at the limit', async () => {
+    const member = gzipSync(
+      Buffer.concat(Array.from({ length: 10_000 }, () => entryBlocks({ path: 'd/f' })).flat()),
+    );
+    const blob = Buffer.concat(Array.from({ length: 1000 }, () => member));
+    const error = await failure(
+      unpackArchive(Buffer.alloc(0), layer, { blob, limits: { bytes: 1e9, entries: 500 } }),
+    );
+    expect([error.code, error.message]).toEqual([
+      'RESOURCE_EXHAUSTED',
+      expect.stringContaining('more than 500 entries'),
     ]);
   });
 

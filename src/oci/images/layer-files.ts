@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { type ByteString, type SystemPath, systemPath } from './byte-path.ts';
 import { setDirectoryAttributes, setOpaque } from './file-attributes.ts';
 import { DirectoryNode, LayerTree, type Place, type TreeNode } from './layer-tree.ts';
@@ -57,15 +57,31 @@ export class LayerFiles {
     return systemPath(this.#root, above.length === 0 ? name : `${above.join('/')}/${name}`);
   }
 
-  /** Takes away what is at a place. Answers its path. */
+  /** Takes away what is at a place, with all that is below it. Answers its path. */
   clear(place: Place): SystemPath {
     const path = this.pathOf(place);
     const there = place.directory.children.get(place.name);
     if (there === undefined) return path;
-    if (there.kind === 'directory') rmSync(path, { recursive: true });
-    else if (there.kind !== 'foreign-link') unlinkSync(path);
+    if (there.kind === 'directory') {
+      const above = [...place.above, place.name];
+      for (const name of [...there.children.keys()]) this.clear({ directory: there, above, name });
+      rmdirSync(path);
+      this.#discount(DISK_BLOCK);
+    } else if (there.kind === 'foreign-link') {
+      this.#discount(0);
+    } else {
+      const { nlink, blocks } = lstatSync(path);
+      unlinkSync(path);
+      if (nlink === 1) this.#discount(blocks * 512);
+    }
     place.directory.children.delete(place.name);
     return path;
+  }
+
+  /** An inode is gone, and so many bytes of content. */
+  #discount(bytes: number): void {
+    this.#inodes--;
+    this.#bytes -= bytes;
   }
 
   /** Notes what has been made at a place: an inode of its own, or one more name of another's. */

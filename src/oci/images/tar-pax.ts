@@ -17,6 +17,7 @@ export interface PaxRecords {
 }
 
 const XATTR = 'SCHILY.xattr.';
+const NAMES = new Set(['path', 'linkpath', 'GNU.sparse.name']);
 
 /** Reads records of the form `LENGTH KEYWORD=VALUE\n`, LENGTH counting the whole record. */
 export function parsePax(body: Buffer): PaxRecords {
@@ -52,7 +53,7 @@ function addRecord(records: PaxRecords, key: string, value: Buffer): void {
     records.sparse.push(decimal(string, key));
     return;
   }
-  if ((key === 'path' || key === 'linkpath') && string.includes('\0')) {
+  if (NAMES.has(key) && string.includes('\0')) {
     throw malformed(`${key} ${JSON.stringify(string)} holds a NUL byte`);
   }
   records.values.set(key, string);

@@ -51,6 +51,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
       network,
       runtimes: findRuntimes(config, logger),
       conmonPath: config.conmon.path,
+      observer: undefined,
     }),
   );
   await Promise.all(plugins.map((plugin) => plugin.resume?.()));

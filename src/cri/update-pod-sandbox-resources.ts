@@ -2,6 +2,7 @@ import type {
   UpdatePodSandboxResourcesRequest,
   UpdatePodSandboxResourcesResponse,
 } from '../gen/runtime/v1/api.ts';
+import { updateSandboxResources } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { required } from './invalid.ts';
 import { toResources } from './resources.ts';
@@ -14,16 +15,9 @@ export const updatePodSandboxResources: UnaryHandler<
   UpdatePodSandboxResourcesRequest,
   UpdatePodSandboxResourcesResponse
 > = async ({ pods }, request, { signal }) => {
-  const { id } = pods.sandboxes.get(required('pod_sandbox_id', request.podSandboxId));
+  const id = required('pod_sandbox_id', request.podSandboxId);
   const resources = request.resources && toResources('resources', request.resources);
   const overhead = request.overhead && toResources('overhead', request.overhead);
-  using _held = await pods.locks.acquire(id, signal);
-  const sandbox = pods.sandboxes.get(id);
-  const config = {
-    ...sandbox.config,
-    ...(resources === undefined ? {} : { resources }),
-    ...(overhead === undefined ? {} : { overhead }),
-  };
-  await pods.sandboxes.update(sandbox, { config });
+  await updateSandboxResources(pods, id, { resources, overhead }, signal);
   return {};
 };

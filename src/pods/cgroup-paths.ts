@@ -17,6 +17,20 @@ export function cgroupDirectoryOf(cgroupsPath: string): string {
   return `${expandSlice(slice)}/${prefix}-${name}.scope`;
 }
 
+/** A cgroup that somebody else wants for a container, in the notation of `cgroupsPathOf`. */
+export function checkedCgroupsPath(driver: 'cgroupfs' | 'systemd', wanted: string): string {
+  const form = driver === 'cgroupfs' ? /^(\/[^/\0]+)+$/ : /^([^:/\0]+\.slice)?:[^:/\0]+:[^:/\0]+$/;
+  if (form.test(wanted) && !wanted.split('/').some((part) => part === '..' || part === '.')) {
+    return wanted;
+  }
+  throw new KeelsonError('INVALID_ARGUMENT', `Cannot use cgroup "${wanted}"`, {
+    reason:
+      driver === 'cgroupfs'
+        ? 'it is not an absolute path'
+        : 'the systemd cgroup driver needs SLICE:PREFIX:NAME',
+  });
+}
+
 /** `a-b.slice` lies in `a.slice` (systemd.slice(5)). */
 function expandSlice(slice: string): string {
   const parts = slice.replace(/\.slice$/, '').split('-');

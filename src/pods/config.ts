@@ -142,6 +142,20 @@ export interface ContainerResources {
   hugepageLimits: { pageSize: string; limit: number }[];
   /** Files of cgroup v2 and their values. */
   unified: Record<string, string>;
+  // CRI has none of the following: only who adjusts containers asks for them.
+  /** Bytes that the kernel tries to leave the container. */
+  memoryReservation?: number | undefined;
+  /** 0 to 100; cgroup v1 only. */
+  memorySwappiness?: number | undefined;
+  /** Bytes of TCP buffers; cgroup v1 only. */
+  kernelTcpLimit?: number | undefined;
+  /** cgroup v1 only. */
+  disableOomKiller?: boolean | undefined;
+  /** Realtime scheduling; cgroup v1 only. */
+  cpuRealtimeRuntime?: number | undefined;
+  cpuRealtimePeriod?: number | undefined;
+  /** Processes; -1 for no limit. */
+  pidsLimit?: number | undefined;
 }
 
 export interface ContainerSecurity {

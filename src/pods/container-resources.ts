@@ -15,26 +15,63 @@ export function resourcesFor(
 ): Resources {
   const { memoryLimit: limit } = wanted;
   const swap = wanted.memorySwapLimit ?? limit;
-  const memory = {
-    ...(limit === undefined ? {} : { limit }),
-    ...(swap === undefined || !host.swapLimit ? {} : { swap }),
-  };
-  const cpu = {
-    ...(wanted.cpuShares === undefined ? {} : { shares: wanted.cpuShares }),
-    ...(wanted.cpuQuota === undefined ? {} : { quota: wanted.cpuQuota }),
-    ...(wanted.cpuPeriod === undefined ? {} : { period: wanted.cpuPeriod }),
-    ...(wanted.cpusetCpus === undefined ? {} : { cpus: wanted.cpusetCpus }),
-    ...(wanted.cpusetMems === undefined ? {} : { mems: wanted.cpusetMems }),
-  };
+  const memory = given({
+    limit,
+    swap: host.swapLimit ? swap : undefined,
+    reservation: wanted.memoryReservation,
+    ...legacyMemory(wanted, host),
+  });
+  const cpu = given({
+    shares: wanted.cpuShares,
+    quota: wanted.cpuQuota,
+    period: wanted.cpuPeriod,
+    cpus: wanted.cpusetCpus,
+    mems: wanted.cpusetMems,
+    ...realtime(wanted, host),
+  });
+  const pids = wanted.pidsLimit ?? pidsLimit;
   const unified = unifiedFor(wanted, host);
   const hugepages = hugepagesFor(wanted, host);
   return {
     ...(Object.keys(memory).length > 0 ? { memory } : {}),
     ...(Object.keys(cpu).length > 0 ? { cpu } : {}),
-    ...(pidsLimit === undefined ? {} : { pids: { limit: pidsLimit } }),
+    ...(pids === undefined ? {} : { pids: { limit: pids } }),
     ...(hugepages.length > 0 ? { hugepageLimits: hugepages } : {}),
     ...(Object.keys(unified).length > 0 ? { unified } : {}),
   };
+}
+
+type Given<T> = { [Key in keyof T]?: Exclude<T[Key], undefined> };
+
+function given<T extends object>(values: T): Given<T> {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Given<T>;
+}
+
+function legacyMemory(wanted: ContainerResources, host: HostFacts) {
+  return onlyLegacy(host, {
+    swappiness: wanted.memorySwappiness,
+    kernelTCP: wanted.kernelTcpLimit,
+    disableOOMKiller: wanted.disableOomKiller,
+  });
+}
+
+function realtime(wanted: ContainerResources, host: HostFacts) {
+  return onlyLegacy(host, {
+    realtimeRuntime: wanted.cpuRealtimeRuntime,
+    realtimePeriod: wanted.cpuRealtimePeriod,
+  });
+}
+
+/** Refuses what cgroup v2 has no more, and runtimes would leave out without a word. */
+function onlyLegacy<T extends object>(host: HostFacts, values: T): T {
+  const asked = Object.entries(values).find(([, value]) => value !== undefined);
+  if (asked !== undefined && host.cgroups.mode === 'unified') {
+    throw new KeelsonError('INVALID_ARGUMENT', `Cannot set ${asked[0]} of a container`, {
+      reason: 'cgroup v2 has no such limit',
+    });
+  }
+  return values;
 }
 
 /** Without CAP_SYS_RESOURCE nobody may be made safer from the OOM killer than the daemon is. */

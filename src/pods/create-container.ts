@@ -1,12 +1,11 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { during, expectValue, KeelsonError, Steps } from '../base/index.ts';
 import { identifyProcess } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
 import type { ContainerConfig } from './config.ts';
+import { decideBundle, writeBundle } from './container-bundle.ts';
 import { findImage, intentOf, refuseOtherIds, refusePrivilege } from './container-intent.ts';
-import { prepareLog } from './container-log.ts';
 import { type ContainerPaths, containerPaths } from './container-paths.ts';
 import {
   checkMountPoints,
@@ -14,12 +13,10 @@ import {
   type RootfsSource,
   removeRootfs,
 } from './container-rootfs.ts';
-import { containerSpec } from './container-spec.ts';
 import { resolveUser } from './container-user.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
 import { findVolumes } from './image-mounts.ts';
 import { removeMountsBelow } from './mapped-mounts.ts';
-import { prepareSources, relabelSources } from './mount-sources.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, containerName, type SandboxRecord } from './records.ts';
 import { refuseContainerInSandbox } from './sandboxed-runtime.ts';
@@ -87,8 +84,13 @@ async function create(
     () => removeRootfs(paths),
   );
   await checkMountPoints(paths);
-  const record = { ...intent, ...userOf(config, image, paths) };
-  await steps.run('write bundle', () => writeBundle(pods, { record, sandbox, image, paths }));
+  const container = { ...intent, ...userOf(config, image, paths) };
+  const { record, spec } = await steps.run(
+    'decide what it is',
+    () => decideBundle(pods, { container, sandbox, image, paths }),
+    () => pods.observer?.containerUndone(container),
+  );
+  await steps.run('write bundle', () => writeBundle({ record, spec, sandbox, paths }));
   const pid = await steps.run(
     'create by runtime',
     () => monitor(pods, record, paths, signal),
@@ -137,32 +139,6 @@ function userOf(
   paths: ContainerPaths,
 ): Pick<ContainerRecord, 'user'> {
   return { user: resolveUser(config.security, image.config.config?.User ?? '', paths.rootfs) };
-}
-
-async function writeBundle(
-  pods: Pods,
-  parts: {
-    record: ContainerRecord;
-    sandbox: SandboxRecord;
-    image: ImageRecord;
-    paths: ContainerPaths;
-  },
-): Promise<void> {
-  const { record, sandbox, image, paths } = parts;
-  const { mountOptions } = await pods.runtimes.features(record.handler);
-  const sources = await prepareSources(pods, { mounts: record.config.mounts, sandbox, paths });
-  await relabelSources(pods, { record, sandbox, sources });
-  const spec = await containerSpec(pods, {
-    container: record,
-    sandbox,
-    image: image.config,
-    paths,
-    sources,
-    mountFeatures: { options: mountOptions },
-  });
-  await mkdir(paths.bundle, { mode: 0o700 });
-  await writeFile(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-  await prepareLog(record.logPath, sandbox.config.logDirectory);
 }
 
 function monitor(

@@ -6,6 +6,7 @@ export { readSpec } from './container-spec.ts';
 export { createContainer } from './create-container.ts';
 export { type CommandIo, type ExecStreamRequest, execStream } from './exec-stream.ts';
 export { type ExecResult, type ExecSyncRequest, execSync } from './exec-sync.ts';
+export * from './lifecycle-observer.ts';
 export { openPods, type PodsOptions } from './open-pods.ts';
 export type { PodEvent, PodEventType } from './pod-events.ts';
 export type { HostFacts, PodSettings, Pods } from './pods.ts';
@@ -30,4 +31,5 @@ export {
 } from './statistics.ts';
 export { stopContainer, stopStarted } from './stop-container.ts';
 export { stopSandbox } from './stop-sandbox.ts';
-export { updateContainerResources } from './update-container.ts';
+export { changeLimits, mergeResources, updateContainerResources } from './update-container.ts';
+export { updateSandboxResources } from './update-sandbox.ts';

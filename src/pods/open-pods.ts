@@ -14,6 +14,7 @@ import { Conmon } from '../oci/runtime/index.ts';
 import { parseCapabilityMask } from '../oci/spec/index.ts';
 import { APPARMOR_PARSER } from './apparmor.ts';
 import { Exits } from './exits.ts';
+import type { LifecycleObserver } from './lifecycle-observer.ts';
 import { watchForLostExits } from './lost-exits.ts';
 import { OpenForwards } from './open-forwards.ts';
 import { PodEvents } from './pod-events.ts';
@@ -36,6 +37,8 @@ export interface PodsOptions {
   network: CniEngine;
   runtimes: Runtimes;
   conmonPath: string;
+  /** Is told of what happens after the repairs. */
+  observer: LifecycleObserver | undefined;
 }
 
 /** Opens the pods of a state directory: reads the records and repairs what a crash left. */

@@ -4,6 +4,7 @@ import type { CgroupLayout } from '../linux/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Conmon } from '../oci/runtime/index.ts';
 import type { Exits } from './exits.ts';
+import type { LifecycleObserver } from './lifecycle-observer.ts';
 import type { OpenForwards } from './open-forwards.ts';
 import type { PodEvents } from './pod-events.ts';
 import type { RecordStore } from './record-store.ts';
@@ -33,6 +34,8 @@ export interface Pods {
   readonly runtimes: Runtimes;
   readonly conmon: Conmon;
   readonly userNamespaces: UserNamespaceSupport;
+  /** Is told of what happens; undefined for nobody. */
+  readonly observer: LifecycleObserver | undefined;
 }
 
 export interface PodSettings {

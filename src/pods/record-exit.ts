@@ -16,15 +16,29 @@ export async function recordExit(pods: Pods, id: string, exit: Exit): Promise<vo
     await recordInitExit(pods, id);
     return;
   }
-  using _held = await pods.locks.acquire(id);
-  const container = pods.containers.find(id);
-  if (container !== undefined && isLive(container)) {
-    const reason = await reasonOf(pods, id, exit);
-    await pods.containers.update(container, exited(container, exit, { reason, message: '' }));
-    pods.logger.info({ containerId: id, exitCode: exit.exitCode, reason }, 'container exited');
-  }
+  const { told } = await noteExit(pods, id, exit);
+  await told;
   pods.signalled.delete(id);
   pods.exits.announce(id);
+}
+
+/**
+ * Notes it while the container is locked, and tells of it before anybody else may do
+ * something to the container. `told` is waited for without the lock.
+ */
+async function noteExit(
+  pods: Pods,
+  id: string,
+  exit: Exit,
+): Promise<{ told: Promise<void> | undefined }> {
+  using _held = await pods.locks.acquire(id);
+  const container = pods.containers.find(id);
+  if (container === undefined || !isLive(container)) return { told: undefined };
+  const reason = await reasonOf(pods, id, exit);
+  const changes = exited(container, exit, { reason, message: '' });
+  const ended = await pods.containers.update(container, changes);
+  pods.logger.info({ containerId: id, exitCode: exit.exitCode, reason }, 'container exited');
+  return { told: pods.observer?.containerStopped(ended) };
 }
 
 /** Notes that a container is gone without anybody knowing how it ended. */
@@ -33,7 +47,7 @@ export async function recordLostExit(pods: Pods, container: ContainerRecord): Pr
     exitCode: LOST_EXIT.exitCode,
     finishedAt: String(BigInt(Date.now()) * 1_000_000n),
   };
-  await pods.containers.update(
+  const ended = await pods.containers.update(
     container,
     exited(container, exit, {
       reason: LOST_EXIT.reason,
@@ -41,6 +55,7 @@ export async function recordLostExit(pods: Pods, container: ContainerRecord): Pr
     }),
   );
   pods.logger.warn({ containerId: container.id }, 'a container is gone without an exit code');
+  await pods.observer?.containerStopped(ended);
   pods.exits.announce(container.id);
 }
 

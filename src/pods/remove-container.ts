@@ -20,11 +20,13 @@ export async function removeContainer(
   const { id } = found;
   await stopContainer(pods, id, 0, signal);
   using _held = await pods.locks.acquire(id, signal);
-  if (pods.containers.find(id) === undefined) return;
+  const container = pods.containers.find(id);
+  if (container === undefined) return;
   const paths = containerPaths(pods, id);
   await using steps = new Steps('remove-container', pods.logger.child({ containerId: id }));
+  await pods.observer?.containerRemoving(container);
   await steps.run('delete by runtime', async () => {
-    await deleteByRuntime(pods, found, signal);
+    await deleteByRuntime(pods, container, signal);
     await killMonitor(paths.bundle);
   });
   await steps.run('remove root filesystem', () => removeRootfs(paths));

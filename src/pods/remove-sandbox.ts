@@ -21,5 +21,6 @@ export async function removeSandbox(
   const sandbox = pods.sandboxes.find(id);
   if (sandbox === undefined) return;
   await using steps = new Steps('remove-pod-sandbox', pods.logger.child({ podId: id }));
+  await pods.observer?.sandboxRemoving(sandbox);
   await steps.run('remove record', () => forgetSandbox(pods, sandbox));
 }

@@ -80,6 +80,12 @@ async function create(
     () => (needsInit(pods, record) ? startInit(pods, record, signal) : undefined),
     (undoSignal) => removeInit(pods, record, undoSignal),
   );
+  const started = { ...record, ips, init };
+  await steps.run(
+    'tell of start',
+    () => pods.observer?.sandboxStarting(started),
+    () => tellOfUndoing(pods, started),
+  );
   await steps.run('record readiness', async () => {
     record = await pods.sandboxes.update(record, { state: { phase: 'ready' }, ips, init });
   });
@@ -96,6 +102,12 @@ function shmOptions(pods: Pods, record: SandboxRecord): ShmOptions {
     user: record.config.namespaces.user,
     context: selinux && selinuxLabels(selinux, record, undefined).mount,
   };
+}
+
+/** Whoever was told of a sandbox that then failed is told of its end too. */
+async function tellOfUndoing({ observer }: Pods, sandbox: SandboxRecord): Promise<void> {
+  await observer?.sandboxStopping(sandbox);
+  await observer?.sandboxRemoving(sandbox);
 }
 
 function intentOf(pods: Pods, config: SandboxConfig, handler: string): SandboxRecord {

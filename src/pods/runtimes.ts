@@ -5,6 +5,8 @@ import { OciRuntime, type OciRuntimeOptions } from '../oci/runtime/index.ts';
 export interface HandlerFeatures {
   /** Mount options that the runtime knows; undefined when it does not say. */
   mountOptions: readonly string[] | undefined;
+  /** The newest version of the runtime specification that it knows; undefined when it does not say. */
+  ociVersion: string | undefined;
 }
 
 /** The runtime handlers of this node, by name. '' is the default one. */
@@ -48,6 +50,6 @@ export class Runtimes {
 
   async #ask(handler: string): Promise<HandlerFeatures> {
     const features = await this.get(handler).features(NEVER);
-    return { mountOptions: features?.mountOptions };
+    return { mountOptions: features?.mountOptions, ociVersion: features?.ociVersionMax };
   }
 }

@@ -29,6 +29,7 @@ export async function startContainer(
       reason: `pod sandbox "${container.sandboxId}" is not ready`,
     });
   }
+  await pods.observer?.containerStarting(container);
   await using steps = new Steps('start-container', pods.logger.child({ containerId: id }));
   try {
     const startedAt = now();
@@ -43,6 +44,7 @@ export async function startContainer(
     await recordFailure(pods, container, messageOf(error));
     throw error;
   }
+  await pods.observer?.containerStarted(pods.containers.find(id) ?? container);
 }
 
 async function start(pods: Pods, container: ContainerRecord, process: ProcessId): Promise<void> {
@@ -57,8 +59,9 @@ async function recordFailure(
   container: ContainerRecord,
   message: string,
 ): Promise<void> {
-  await pods.containers.update(container, {
+  const failed = await pods.containers.update(container, {
     state: { phase: 'exited', startedAt: '0', finishedAt: now(), ...START_FAILED, message },
   });
+  await pods.observer?.containerStopped(failed);
   pods.exits.announce(container.id);
 }

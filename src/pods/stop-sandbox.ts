@@ -40,6 +40,7 @@ export async function stopSandbox(
     const running = containersOf(pods, id).filter(isLive);
     await Promise.all(running.map((container) => stopContainer(pods, container.id, 0, signal)));
   });
+  await pods.observer?.sandboxStopping(stopped);
   await steps.run('stop init process', () => removeInit(pods, stopped, signal));
   await steps.run('detach network', () => detachNetwork(pods, stopped, signal));
   await steps.run('remove namespaces', async () => {

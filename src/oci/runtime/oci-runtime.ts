@@ -219,6 +219,7 @@ export interface ExecCommand {
 
 /** The part of `features` that Keelson reads (features.md). */
 export interface RuntimeFeatures {
+  ociVersionMax?: string;
   mountOptions?: string[];
 }
 

@@ -9,6 +9,7 @@ export interface RuntimeConfig {
   hostname?: string;
   mounts: SpecMount[];
   annotations?: Record<string, string>;
+  hooks?: Hooks;
   linux: LinuxConfig;
 }
 
@@ -24,6 +25,36 @@ export interface Process {
   apparmorProfile?: string;
   selinuxLabel?: string;
   oomScoreAdj?: number;
+  /** Since version 1.1.0 of the specification. */
+  ioPriority?: { class: string; priority: number };
+  /** Since 1.1.0. Times in nanoseconds. */
+  scheduler?: {
+    policy: string;
+    nice?: number;
+    priority?: number;
+    flags?: string[];
+    runtime?: number;
+    deadline?: number;
+    period?: number;
+  };
+}
+
+/** Programs that the runtime runs at points of a container's life (config.md, "POSIX-platform Hooks"). */
+export interface Hooks {
+  prestart?: Hook[];
+  createRuntime?: Hook[];
+  createContainer?: Hook[];
+  startContainer?: Hook[];
+  poststart?: Hook[];
+  poststop?: Hook[];
+}
+
+export interface Hook {
+  path: string;
+  args?: string[];
+  env?: string[];
+  /** Seconds. */
+  timeout?: number;
 }
 
 export interface Capabilities {
@@ -49,7 +80,16 @@ export interface IdMapping {
   size: number;
 }
 
-export type NamespaceType = 'pid' | 'network' | 'mount' | 'ipc' | 'uts' | 'user' | 'cgroup';
+export type NamespaceType =
+  | 'pid'
+  | 'network'
+  | 'mount'
+  | 'ipc'
+  | 'uts'
+  | 'user'
+  | 'cgroup'
+  /** Since version 1.1.0 of the specification. */
+  | 'time';
 
 export interface LinuxConfig {
   namespaces: { type: NamespaceType; path?: string }[];
@@ -64,6 +104,11 @@ export interface LinuxConfig {
   maskedPaths?: string[];
   readonlyPaths?: string[];
   mountLabel?: string;
+  intelRdt?: { closID?: string; schemata?: string[]; enableMonitoring?: boolean };
+  /** Since 1.3.0: devices of the host's network namespace that the container takes over. */
+  netDevices?: Record<string, { name?: string }>;
+  /** Since 1.3.0. */
+  memoryPolicy?: { mode: string; nodes: string; flags?: string[] };
 }
 
 export interface DeviceNode {
@@ -87,8 +132,23 @@ export interface DeviceRule {
 /** Sizes in bytes, times in microseconds. */
 export interface Resources {
   devices?: DeviceRule[];
-  memory?: { limit?: number; swap?: number };
-  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
+  memory?: {
+    limit?: number;
+    swap?: number;
+    reservation?: number;
+    kernelTCP?: number;
+    swappiness?: number;
+    disableOOMKiller?: boolean;
+  };
+  cpu?: {
+    shares?: number;
+    quota?: number;
+    period?: number;
+    cpus?: string;
+    mems?: string;
+    realtimeRuntime?: number;
+    realtimePeriod?: number;
+  };
   pids?: { limit: number };
   hugepageLimits?: { pageSize: string; limit: number }[];
   unified?: Record<string, string>;

@@ -10,6 +10,7 @@ const rows = {
   csi: ['base', 'linux', 'gen'],
   pods: ['base', 'linux', 'oci', 'cni'],
   streaming: ['base', 'pods'],
+  nri: ['base', 'linux', 'gen', 'oci', 'pods'],
   cri: ['base', 'gen', 'pods', 'oci', 'streaming'],
   admin: ['base', 'oci', 'pods', 'csi'],
   agent: ['base', 'gen', 'csi'],

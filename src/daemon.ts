@@ -15,6 +15,7 @@ import { CriServer, type ServerOptions, streamingBackend } from './cri/index.ts'
 import { lockState } from './daemon-lock.ts';
 import { changeDefaultNetwork, loadDefaultNetwork } from './default-network.ts';
 import { findProgram, notifySystemd } from './linux/index.ts';
+import { Nri } from './nri/index.ts';
 import { ImageStore } from './oci/images/index.ts';
 import type { OciRuntimeOptions } from './oci/runtime/index.ts';
 import { parsePlatform } from './oci/spec/index.ts';
@@ -43,6 +44,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   const images = parts.use(await openImages(config, logger));
   const plugins = builtinPlugins({ dhcpDirectory: join(config.state, 'dhcp') });
   const network = parts.use(await openNetwork(config, logger, plugins));
+  const nri = config.nri.enabled ? openNri(config, version, logger) : undefined;
   const pods = parts.use(
     await openPods({
       settings: podSettings(config),
@@ -51,7 +53,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
       network,
       runtimes: findRuntimes(config, logger),
       conmonPath: config.conmon.path,
-      observer: undefined,
+      observer: nri?.observer,
     }),
   );
   await Promise.all(plugins.map((plugin) => plugin.resume?.()));
@@ -60,6 +62,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   parts.use(
     await AdminServer.open({ address: config.admin.address, logger, images, pods, csi: csi?.host }),
   );
+  await parts.use(nri)?.start(pods);
   const streaming = parts.use(await openStreaming(config, logger, pods));
   const statistics = parts.use(new Statistics(pods));
   parts.use(
@@ -74,6 +77,7 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
           version,
           configuration: config,
         },
+        nri: nri === undefined ? undefined : () => nri.status(),
         setPodCidrs: (subnets) => setPodCidrs(network, config, subnets),
       },
       await serverOptions(config),
@@ -84,6 +88,10 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   await aborted(signal);
   logger.info({}, 'shutting down; containers go on');
   notifySystemd('STOPPING=1');
+}
+
+function openNri(config: Config, version: string, logger: Logger): Nri {
+  return new Nri({ settings: config.nri, version, stateDirectory: config.state, logger });
 }
 
 async function openStreaming(config: Config, logger: Logger, pods: Pods): Promise<StreamingServer> {

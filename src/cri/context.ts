@@ -14,6 +14,8 @@ export interface CriContext {
   readonly version: string;
   /** The configuration in effect, for verbose Status; without secrets. */
   readonly configuration: object;
+  /** What is known of NRI plugins, for verbose Status; undefined where NRI is switched off. */
+  readonly nri: (() => object) | undefined;
   /** Gives pods addresses from these ranges, where no CNI configuration says otherwise. */
   setPodCidrs(cidrs: readonly string[]): Promise<void>;
 }

@@ -41,14 +41,18 @@ export const status: UnaryHandler<StatusRequest, StatusResponse> = async (
   });
 };
 
-/** The configuration, and which ways of confinement this host has. */
-function verboseInfo({ configuration, pods }: CriContext): Record<string, string> {
+/** The configuration, which ways of confinement this host has, and who takes part in NRI. */
+function verboseInfo({ configuration, pods, nri }: CriContext): Record<string, string> {
   const { apparmor, selinux, hugepages, swapLimit, cgroups } = pods.host;
   const host = {
     ...{ apparmor, selinux: selinux !== undefined, hugepages, swapLimit },
     cgroups: cgroups.mode,
   };
-  return { config: JSON.stringify(configuration), host: JSON.stringify(host) };
+  return {
+    config: JSON.stringify(configuration),
+    host: JSON.stringify(host),
+    ...(nri === undefined ? {} : { nri: JSON.stringify(nri()) }),
+  };
 }
 
 /** Each handler under its name, and the default one also under ''. */

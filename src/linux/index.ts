@@ -27,6 +27,7 @@ export * from './netlink/index.ts';
 export * from './network-usage.ts';
 export * from './packet-socket.ts';
 export * from './piped-process.ts';
+export * from './process-variables.ts';
 export * from './processes.ts';
 export * from './pty.ts';
 export * from './run.ts';

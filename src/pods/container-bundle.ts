@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { KeelsonError } from '../base/index.ts';
+import { during, KeelsonError } from '../base/index.ts';
 import { cgroupDirectories, missingCgroupDirectories } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
-import type { RuntimeConfig } from '../oci/spec/index.ts';
+import { type RuntimeConfig, runtimeConfigText } from '../oci/spec/index.ts';
 import { cgroupDirectoryOf, checkedCgroupsPath } from './cgroup-paths.ts';
 import { prepareLog } from './container-log.ts';
 import type { ContainerPaths } from './container-paths.ts';
@@ -46,11 +46,15 @@ export async function decideBundle(
   });
   const adjusted = await pods.observer?.containerCreating({ sandbox, container, spec });
   if (adjusted === undefined) return { record: container, spec };
-  const bundle = withAdjustment(pods, container, adjusted);
-  if (bundle.record.cgroupsPath !== container.cgroupsPath) {
-    await moveCgroup(pods, sandbox, bundle.record);
+  try {
+    const bundle = withAdjustment(pods, container, adjusted);
+    if (bundle.record.cgroupsPath !== container.cgroupsPath) {
+      await moveCgroup(pods, sandbox, bundle.record);
+    }
+    return bundle;
+  } catch (error) {
+    throw during('Cannot adjust it as observers of pods want', error);
   }
-  return bundle;
 }
 
 function withAdjustment(
@@ -108,6 +112,6 @@ export async function writeBundle(
 ): Promise<void> {
   const { record, spec, sandbox, paths } = parts;
   await mkdir(paths.bundle, { mode: 0o700 });
-  await writeFile(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+  await writeFile(join(paths.bundle, 'config.json'), runtimeConfigText(spec), { mode: 0o600 });
   await prepareLog(record.logPath, sandbox.config.logDirectory);
 }

@@ -4,6 +4,7 @@ import {
   type ContainerSpecRequest,
   type ImageConfig,
   type NamespaceType,
+  parseRuntimeConfig,
   type RuntimeConfig,
 } from '../oci/spec/index.ts';
 import { apparmorFor } from './apparmor.ts';
@@ -169,7 +170,7 @@ export function execProcess(
 
 /** What a container's config.json says. */
 export async function readSpec(bundle: string): Promise<RuntimeConfig> {
-  return JSON.parse(await readFile(`${bundle}/config.json`, 'utf8')) as RuntimeConfig;
+  return parseRuntimeConfig(await readFile(`${bundle}/config.json`, 'utf8'));
 }
 
 /** The stop signal of a container: as asked, else the image's, else SIGTERM. */

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { during, expectValue, KeelsonError, Steps } from '../base/index.ts';
 import { identifyProcess } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
@@ -101,13 +100,14 @@ async function create(
   );
   // The container has mounts of its own by now.
   await steps.run('remove mount sources', () => removeMountsBelow(paths.sources));
-  await steps.run('record creation', () => {
+  const created = await steps.run('record creation', () => {
     const process = expectValue(identifyProcess(pid), `process ${pid} of the container`);
     return pods.containers.update(record, { state: { phase: 'created', process } });
   });
   signal.throwIfAborted();
   readySandbox(pods, sandboxId); // It may have been stopped meanwhile.
   steps.commit();
+  await pods.observer?.containerCreated(created);
   return id;
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ifExists, KeelsonError, NEVER, newId } from '../base/index.ts';
 import { killGroup, processGroupOf } from '../linux/index.ts';
 import { cleanMessage, type ExecCommand, type ExecFiles } from '../oci/runtime/index.ts';
+import { runtimeConfigText } from '../oci/spec/index.ts';
 import { containerPaths } from './container-paths.ts';
 import { execProcess, readSpec } from './container-spec.ts';
 import type { Pods } from './pods.ts';
@@ -49,7 +50,7 @@ export async function prepareExec(
   const files = filesIn(directory, request.tty);
   const spec = await readSpec(containerPaths(pods, container.id).bundle);
   const process = execProcess(spec, request.command, request.tty);
-  await writeFile(files.process, JSON.stringify(process), { mode: 0o600 });
+  await writeFile(files.process, runtimeConfigText(process), { mode: 0o600 });
   const runtime = pods.runtimes.get(container.handler);
   return {
     command: runtime.execCommand(container.id, files),

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ifExists, KeelsonError, NEVER, writeFileAtomic } from '../base/index.ts';
 import { processesOf } from '../linux/index.ts';
-import type { Resources } from '../oci/spec/index.ts';
+import { type Resources, runtimeConfigText } from '../oci/spec/index.ts';
 import { cgroupDirectoryOf } from './cgroup-paths.ts';
 import type { ContainerResources } from './config.ts';
 import { containerPaths } from './container-paths.ts';
@@ -90,7 +90,7 @@ async function adjustOomScores(
 async function updateSpec(bundle: string, resources: Resources): Promise<void> {
   const spec = await readSpec(bundle);
   const linux = { ...spec.linux, resources: { ...spec.linux.resources, ...resources } };
-  await writeFileAtomic(join(bundle, 'config.json'), JSON.stringify({ ...spec, linux }));
+  await writeFileAtomic(join(bundle, 'config.json'), runtimeConfigText({ ...spec, linux }));
 }
 
 /** `now` with the values of `changes` that are given. */

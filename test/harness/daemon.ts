@@ -58,14 +58,26 @@ export async function prepareDaemon(options: DaemonOptions = {}): Promise<Daemon
   for (const path of [paths.cniConfDir, paths.registryConfigDir, paths.logs, `${paths.config}.d`]) {
     await mkdir(path, { recursive: true });
   }
-  await writeFile(
-    paths.config,
-    `default_runtime = "${DEFAULT_RUNTIME}"\n[cni]\ncache_dir = "${directory}/cni-cache"\n[images]\nregistries_conf = "${paths.registriesConf}"\n`,
-  );
+  await writeFile(paths.config, ownConfig(directory));
   await writeFile(join(`${paths.config}.d`, 'test.toml'), options.config ?? '');
   const network =
     options.network === 'none' ? undefined : await createNetwork(paths.cniConfDir, paths.leases);
   return new Daemon(directory, network, options);
+}
+
+/** What the command line cannot say. */
+function ownConfig(directory: string): string {
+  const paths = pathsIn(directory);
+  return `default_runtime = "${DEFAULT_RUNTIME}"
+[cni]
+cache_dir = "${directory}/cni-cache"
+[images]
+registries_conf = "${paths.registriesConf}"
+[nri]
+socket_path = "${paths.nriSocket}"
+plugin_path = "${paths.nriPlugins}"
+plugin_config_path = "${paths.nriConfigs}"
+`;
 }
 
 function pathsIn(directory: string) {
@@ -79,6 +91,9 @@ function pathsIn(directory: string) {
     registryConfigDir: join(directory, 'certs.d'),
     registriesConf: join(directory, 'registries.conf'),
     logs: join(directory, 'logs'),
+    nriSocket: join(directory, 'nri.sock'),
+    nriPlugins: join(directory, 'nri-plugins'),
+    nriConfigs: join(directory, 'nri-configs'),
   };
 }
 

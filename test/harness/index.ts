@@ -2,6 +2,8 @@ export * from './client.ts';
 export * from './daemon.ts';
 export * from './leftovers.ts';
 export * from './network.ts';
+export type { PluginAnswers, PluginEvent } from './nri-peer.ts';
+export * from './nri-plugin.ts';
 export * from './pods.ts';
 export * from './privileges.ts';
 export * from './programs.ts';

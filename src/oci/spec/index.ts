@@ -9,3 +9,4 @@ export * from './image-media-types.ts';
 export * from './platform.ts';
 export * from './reference.ts';
 export * from './runtime-config.ts';
+export * from './runtime-config-text.ts';

@@ -20,7 +20,7 @@ export interface Process {
   env: string[];
   cwd: string;
   capabilities?: Capabilities;
-  rlimits?: { type: string; hard: number; soft: number }[];
+  rlimits?: { type: string; hard: number | bigint; soft: number | bigint }[];
   noNewPrivileges?: boolean;
   apparmorProfile?: string;
   selinuxLabel?: string;
@@ -168,5 +168,5 @@ export interface SeccompRule {
   names: string[];
   action: string;
   errnoRet?: number;
-  args?: { index: number; value: number; valueTwo?: number; op: string }[];
+  args?: { index: number; value: number | bigint; valueTwo?: number | bigint; op: string }[];
 }

@@ -1,0 +1,1 @@
+export { Nri, type NriOptions, type NriSettings, type PluginStatus } from './service.ts';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { KeelsonError } from '../../base/index.ts';
+import { faultPoint, KeelsonError } from '../../base/index.ts';
 import type { CreateVolumeRequest, DeepPartial, Snapshot, Volume } from '../../gen/csi/v1/csi.ts';
 import { detachLoop, loopsOf, smallestFileSystem } from '../../linux/index.ts';
 import type { ControllerMethods } from '../kit/driver.ts';
@@ -186,6 +186,7 @@ async function expandVolume(
     const image = context.layout.image(volume.id);
     await growImage(image, capacityBytes, volume.thick, context.layout.programs);
   }
+  faultPoint('hostpath/expand/image');
   // Killed before this, the image is larger than it need be; the repeated call goes on.
   const larger = { ...volume, capacityBytes };
   await context.volumes.update(larger);

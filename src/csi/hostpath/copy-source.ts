@@ -1,4 +1,4 @@
-import { KeelsonError } from '../../base/index.ts';
+import { faultPoint, KeelsonError } from '../../base/index.ts';
 import type { CreateVolumeRequest } from '../../gen/csi/v1/csi.ts';
 import { whileFrozen } from '../../linux/index.ts';
 import { type ContentRequest, makeContent } from './contents.ts';
@@ -53,7 +53,10 @@ export async function copyOrigin(
   const { staged, published } = await places.live(volume);
   const mounted = staged?.path ?? published[0]?.path;
   if (mounted === undefined) return copy();
-  return whileFrozen(mounted, copy);
+  return whileFrozen(mounted, async () => {
+    faultPoint('hostpath/copy/freeze');
+    await copy();
+  });
 }
 
 /** Fails with INVALID_ARGUMENT when a snapshot's parameters are not only the snapshotter's own. */

@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises';
-import { KeelsonError } from '../../base/index.ts';
+import { faultPoint, KeelsonError } from '../../base/index.ts';
 import {
   VolumeCapability_AccessMode_Mode as Mode,
   type NodePublishVolumeRequest,
@@ -87,8 +87,10 @@ async function stage(
   if (checkStaging(live.staged, wanted) === 'same') return;
   refuseForeignMount(path);
   await places.write({ ...live, staged: wanted });
+  faultPoint('hostpath/stage/record');
   try {
     await stageVolume(context, volume, { path, capability });
+    faultPoint('hostpath/stage/mount');
   } catch (error) {
     if (await places.shows(path, volume)) await unmountUnlessBusy(path);
     await places.write(live);
@@ -110,6 +112,7 @@ async function unstage(
   }
   // What another has mounted there is not ours to take away.
   if (await places.shows(path, volume)) await unmountUnlessBusy(path);
+  faultPoint('hostpath/unstage/unmount');
   const { staged } = places.recorded(volume.id);
   if (staged !== undefined && staged.path !== path) return;
   if (volume.kind === 'block') await releaseDevices(context, volume, { staged: false, paths: [] });
@@ -149,8 +152,10 @@ async function publishAs(
   if (checkPublishing(live.published, wanted) === 'same') return;
   refuseForeignMount(wanted.path);
   await places.write({ ...live, published: [...live.published, wanted] });
+  faultPoint('hostpath/publish/record');
   try {
     await work();
+    faultPoint('hostpath/publish/mount');
   } catch (error) {
     if (await places.shows(wanted.path, volume)) await removeTarget(wanted.path);
     await places.write(live);
@@ -183,6 +188,7 @@ async function unpublish(
   const mount = mountAt(target);
   const ours = mount === undefined ? recorded : await places.shows(target, volume);
   if (ours) await removeTarget(target);
+  faultPoint('hostpath/unpublish/target');
   const { staged, published } = places.recorded(volume.id);
   const others = published.filter(({ path }) => path !== target);
   if (volume.kind === 'block') {

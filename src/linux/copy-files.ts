@@ -1,3 +1,5 @@
+import { KeelsonError } from '../base/index.ts';
+import { listMounts } from './mounts.ts';
 import { type ProgramOptions, runProgram } from './storage-program.ts';
 
 /** Copies a file, sharing its blocks where the file system can, and keeping its holes. */
@@ -16,8 +18,17 @@ export async function copyDirectory(
   await runProgram(`copy what "${from}" holds`, ['cp', ...flags, '--', `${from}/.`, to], options);
 }
 
-/** Removes a tree, but nothing of another file system that is mounted in it. */
+/**
+ * Removes a tree. Fails with FAILED_PRECONDITION, and removes nothing, where something is
+ * mounted in it: what is mounted may be anybody's.
+ */
 export async function removeTree(path: string, options: ProgramOptions = {}): Promise<void> {
+  const inside = listMounts().find(({ target }) => target.startsWith(`${path}/`));
+  if (inside !== undefined) {
+    throw new KeelsonError('FAILED_PRECONDITION', `Cannot remove "${path}"`, {
+      reason: `something is mounted in it, at "${inside.target}"`,
+    });
+  }
   const command = ['rm', '--recursive', '--force', '--one-file-system', '--', path];
   await runProgram(`remove "${path}"`, command, options);
 }

@@ -54,7 +54,7 @@ test('the compiled program tells its version', async () => {
   expect(await output(join(installed, 'keelson'), '--version')).toBe(`${version}\n`);
 });
 
-test('the package is imported and typed as "keelson/cni" and "keelson/cni/plugin"', async () => {
+test('the package is imported and typed by its names, for plugins and drivers', async () => {
   const consumer = join(directory, 'consumer');
   await mkdir(join(consumer, 'node_modules/@types'), { recursive: true });
   await symlink(installed, join(consumer, 'node_modules/keelson'));
@@ -75,14 +75,33 @@ test('the package is imported and typed as "keelson/cni" and "keelson/cni/plugin
      await servePlugin({ add: async (call: PluginCall) => emptyResult(), del: nothing, check: nothing });
     `,
   );
+  await writeFile(
+    join(consumer, 'driver.ts'),
+    `import { type CsiDriver, KeelsonError, serveDriver, VolumeUsage_Unit } from 'keelson/csi/driver';
+     export const driver: CsiDriver = {
+       name: 'a.example.com',
+       version: '1',
+       nodeGetInfo: async () => ({ nodeId: 'n', maxVolumesPerNode: BigInt(VolumeUsage_Unit.BYTES) }),
+       nodePublishVolume: async ({ volumeId }) => { throw new KeelsonError('NOT_FOUND', volumeId); },
+       nodeUnpublishVolume: async () => ({}),
+     };
+     // @ts-expect-error: a driver has a name
+     export const wrong: CsiDriver = { version: '1' };
+     await serveDriver(driver);
+    `,
+  );
   const tsc = join(PROJECT, 'node_modules/typescript/bin/tsc');
   const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024'];
   const types = ['--lib', 'es2024,esnext.disposable', '--types', 'node', '--skipLibCheck'];
-  await run(process.execPath, [tsc, ...flags, ...types, 'plugin.ts'], { cwd: consumer });
+  await run(process.execPath, [tsc, ...flags, ...types, 'plugin.ts', 'driver.ts'], {
+    cwd: consumer,
+  });
   const env = { ...process.env, CNI_COMMAND: 'VERSION' };
   const plugin = run(process.execPath, ['plugin.ts'], { cwd: consumer, env });
   plugin.child.stdin?.end();
   expect(JSON.parse((await plugin).stdout).supportedVersions).toContain('1.1.0');
+  const driver = run(process.execPath, ['driver.ts'], { cwd: consumer, env: process.env });
+  await expect(driver).rejects.toThrow(/Cannot serve without an endpoint/);
 });
 
 test('the compiled program installs launchers that run', async () => {

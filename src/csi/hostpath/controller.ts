@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { faultPoint, KeelsonError } from '../../base/index.ts';
 import type { CreateVolumeRequest, DeepPartial, Snapshot, Volume } from '../../gen/csi/v1/csi.ts';
-import { detachLoop, loopsOf, smallestFileSystem } from '../../linux/index.ts';
+import { detachLoop, listMounts, loopsOf, smallestFileSystem } from '../../linux/index.ts';
 import type { ControllerMethods } from '../kit/driver.ts';
 import { pageOf } from '../kit/paging.ts';
 import { conditionOf } from './condition.ts';
@@ -152,11 +152,13 @@ function contentOf({ kind, fsType }: Content): Content {
   return { kind, fsType };
 }
 
-/** Fails with FAILED_PRECONDITION as long as the volume is staged or published. */
+/** Fails with FAILED_PRECONDITION as long as the volume is staged or published, or something is mounted in it. */
 export async function deleteVolume(context: HostPathContext, volume: VolumeRecord): Promise<void> {
   const { layout, places, volumes } = context;
   const { staged, published } = await places.live(volume);
-  const path = published[0]?.path ?? staged?.path;
+  const own = `${layout.place('volumes', volume.id)}/`;
+  const inside = listMounts().find(({ target }) => target.startsWith(own));
+  const path = published[0]?.path ?? staged?.path ?? inside?.target;
   if (path !== undefined) {
     throw new KeelsonError('FAILED_PRECONDITION', `Cannot delete volume "${volume.id}"`, {
       reason: `it is in use at "${path}"`,

@@ -117,12 +117,13 @@ async function makeFile(path: string): Promise<void> {
     constants.O_CREAT | constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   try {
     await using file = await open(path, flags, 0o640);
-    if ((await file.stat()).isFile()) return;
+    const stat = await file.stat();
+    if (stat.isFile() && stat.size === 0) return;
   } catch (cause) {
     throw noTarget(path, cause);
   }
   throw new KeelsonError('FAILED_PRECONDITION', `Cannot publish at "${path}"`, {
-    reason: 'what is there is no file',
+    reason: 'what is there is no empty file',
   });
 }
 

@@ -1,5 +1,5 @@
-import { statfs } from 'node:fs/promises';
-import { faultPoint, KeelsonError } from '../../base/index.ts';
+import { lstat, statfs } from 'node:fs/promises';
+import { faultPoint, ifExists, KeelsonError } from '../../base/index.ts';
 import {
   VolumeCapability_AccessMode_Mode as Mode,
   type NodePublishVolumeRequest,
@@ -86,14 +86,15 @@ async function stage(
   const wanted = placeOf(path, request);
   if (checkStaging(live.staged, wanted) === 'same') return;
   refuseForeignMount(path);
-  await places.write({ ...live, staged: wanted });
+  const before = places.recorded(volume.id);
+  await places.write({ ...before, staged: wanted });
   faultPoint('hostpath/stage/record');
   try {
     await stageVolume(context, volume, { path, capability });
     faultPoint('hostpath/stage/mount');
   } catch (error) {
     if (await places.shows(path, volume)) await unmountUnlessBusy(path);
-    await places.write(live);
+    await places.write({ ...before, staged: live.staged });
     throw error;
   }
 }
@@ -116,7 +117,8 @@ async function unstage(
   const { staged } = places.recorded(volume.id);
   if (staged !== undefined && staged.path !== path) return;
   if (volume.kind === 'block') await releaseDevices(context, volume, { staged: false, paths: [] });
-  await places.forget(volume.id);
+  // Targets that a reboot has left as empty directories are still to be removed.
+  await places.write({ ...places.recorded(volume.id), staged: undefined });
 }
 
 async function publish(
@@ -151,14 +153,17 @@ async function publishAs(
   const live = await places.live(volume);
   if (checkPublishing(live.published, wanted) === 'same') return;
   refuseForeignMount(wanted.path);
-  await places.write({ ...live, published: [...live.published, wanted] });
+  const before = places.recorded(volume.id);
+  const others = before.published.filter(({ path }) => path !== wanted.path);
+  const isNew = (await ifExists(lstat(wanted.path))) === undefined;
+  await places.write({ ...before, published: [...others, wanted] });
   faultPoint('hostpath/publish/record');
   try {
     await work();
     faultPoint('hostpath/publish/mount');
   } catch (error) {
-    if (await places.shows(wanted.path, volume)) await removeTarget(wanted.path);
-    await places.write(live);
+    if (isNew || (await places.shows(wanted.path, volume))) await removeTarget(wanted.path);
+    await places.write({ ...before, published: others });
     throw error;
   }
 }

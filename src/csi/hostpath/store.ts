@@ -134,11 +134,13 @@ export class Store<T extends Named> {
 export async function clearUnfinished(layout: Layout, logger: Logger): Promise<void> {
   for (const kind of ['new', 'trash'] as const) {
     for (const name of await readdir(layout.place(kind))) {
-      logger.info(
-        { name },
-        `clearing away "${layout.place(kind, name)}", left by a driver that was killed`,
-      );
-      await removeTree(layout.place(kind, name), layout.programs);
+      const path = layout.place(kind, name);
+      try {
+        await removeTree(path, layout.programs);
+        logger.info({ path }, `cleared away "${path}", left by a driver that was killed`);
+      } catch (error) {
+        logger.error({ error, path }, `cannot clear away "${path}": ${messageOf(error)}; going on`);
+      }
     }
   }
   for (const name of await readdir(layout.node())) {

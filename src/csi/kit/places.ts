@@ -18,7 +18,6 @@ export interface Place {
 
 interface PlacedRequest {
   readonly volumeCapability: VolumeCapability | undefined;
-  readonly volumeContext: Record<string, string>;
   readonly publishContext: Record<string, string>;
   readonly readonly?: boolean;
 }

@@ -45,7 +45,7 @@ export class TestHost implements AsyncDisposable {
   }
 
   /** Opens it, again after `close`, on the same directories. */
-  async open(): Promise<void> {
+  async open(changes: Partial<CsiHostOptions> = {}): Promise<void> {
     this.#host = await CsiHost.open({
       logger: this.#logger(),
       objectsDirectory: join(this.directory, 'objects'),
@@ -59,6 +59,7 @@ export class TestHost implements AsyncDisposable {
       backOff: { first: 10, longest: 100 },
       extraMetadata: true,
       ...this.#changes,
+      ...changes,
     });
     const { drivers } = this.#host;
     await waitFor('the drivers', () => drivers.list().length >= this.endpoints.length);

@@ -45,11 +45,12 @@ export async function createVolume(making: Making): Promise<Manifest<'Persistent
     check(volume, intent, action);
     return volumeOf(claim, intent, volume);
   } catch (error) {
-    if (volume !== undefined) await discard(making, volume.volumeId);
+    if (volume === undefined) throw error;
+    await discard(making, volume.volumeId, error);
     // It is known now that nothing is left of it.
     throw new CsiError(codeOf(error), messageOf(error), true, {
+      reason: 'it is deleted again',
       cause: error,
-      reason: 'deleted again',
     });
   }
 }
@@ -57,9 +58,18 @@ export async function createVolume(making: Making): Promise<Manifest<'Persistent
 async function discard(
   { driver, secrets, intent, signal }: Making,
   volumeId: string,
+  why: unknown,
 ): Promise<void> {
-  const request = { volumeId, secrets: await secrets.read(intent.secrets['provisioner']) };
-  await driver.client.controller.deleteVolume(DeleteVolumeRequest.fromPartial(request), { signal });
+  try {
+    const request = { volumeId, secrets: await secrets.read(intent.secrets['provisioner']) };
+    const { controller } = driver.client;
+    await controller.deleteVolume(DeleteVolumeRequest.fromPartial(request), { signal });
+  } catch (cause) {
+    // Not as its cause: whatever the driver says of that, the volume may still be there.
+    throw new KeelsonError('INTERNAL', messageOf(why), {
+      reason: `and it cannot be deleted again: ${messageOf(cause)}`,
+    });
+  }
 }
 
 function requestOf(

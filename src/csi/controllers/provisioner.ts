@@ -70,6 +70,8 @@ async function reconcile(
   if (claim === undefined) return;
   const intent = intentOf(claim);
   if (intent !== undefined) return make(parts, claim, intent, signal);
+  // It has been made, and the binder is about to give it to the claim.
+  if (store.find({ kind: 'PersistentVolume', name: volumeNameFor(claim) }) !== undefined) return;
   const plan = planProvisioning(claim, viewOf(parts, claim));
   if (plan.do === 'wait') events.add(ref, 'Warning', plan.reason, plan.message);
   if (plan.do !== 'intend') return;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { during, Flights, KeelsonError, messageOf } from '../../base/index.ts';
 import { ANNOTATION, isDeleting, withAnnotations } from '../controllers/index.ts';
 import {
@@ -213,5 +214,6 @@ export class NodeVolumes {
 
 /** Asked for the same again; the phase does not count. */
 function isSame(publication: Publication, wanted: Manifest<'VolumePublication'>): boolean {
-  return JSON.stringify(publication.spec) === JSON.stringify(wanted.spec);
+  // As it is stored: without what is undefined.
+  return isDeepStrictEqual(publication.spec, JSON.parse(JSON.stringify(wanted.spec)));
 }

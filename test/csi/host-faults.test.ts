@@ -1,0 +1,452 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { bindMount, mount, unmountAll } from '../../src/linux/index.ts';
+import {
+  answerGarbage,
+  answerTwice,
+  change,
+  crashAfter,
+  crashBefore,
+  type Fault,
+  failWith,
+  hang,
+  ScriptedDriver,
+  workLate,
+  workThenFail,
+  workThenHang,
+} from '../harness/csi/index.ts';
+import { waitFor } from '../harness/wait-for.ts';
+import { claim, size, storageClass, TestHost, volume } from './host-fixture.ts';
+
+const NAME = 'scripted.keelson.test';
+let driver: ScriptedDriver;
+let host: TestHost;
+
+beforeEach(async () => {
+  driver = await ScriptedDriver.start();
+  host = await TestHost.start([driver.endpoint], { callTimeout: 400 });
+  await host.apply(storageClass('scripted', NAME, { allowVolumeExpansion: true }));
+});
+
+afterEach(async () => {
+  await host[Symbol.asyncDispose]();
+  await driver[Symbol.asyncDispose]();
+});
+
+const said = (kind: 'PersistentVolumeClaim' | 'PersistentVolume', name: string, pattern: RegExp) =>
+  waitFor(`${kind} ${name} to say ${pattern}`, () =>
+    pattern.test(host.events(kind, name).join('\n')),
+  );
+
+/** Nothing is left: no volume at the driver, no record, no mount, no directory. */
+async function nothingLeft(): Promise<void> {
+  await waitFor('everything to go', () => host.leftRecords().length === 0);
+  expect([...driver.volumes.volumes.keys()]).toEqual([]);
+  expect([...driver.volumes.attached]).toEqual([]);
+  expect(await host.leftOnDisk()).toEqual([]);
+}
+
+/** The driver comes back by itself, as one that a supervisor starts again. */
+const thenBack =
+  (fault: Fault): Fault =>
+  async (call) => {
+    await fault(call);
+    setTimeout(() => void driver.listen(), 20);
+  };
+
+const FAULTS: [name: string, fault: Fault][] = [
+  ['hangs', hang],
+  ['does it and hangs', workThenHang],
+  ['does it when nobody waits any more', workLate],
+  ['is killed before', thenBack(crashBefore)],
+  ['is killed after', thenBack(crashAfter)],
+  ['answers twice', answerTwice],
+  ['answers garbage', answerGarbage],
+  ['is busy', failWith('ABORTED', 'an operation is pending')],
+  ['does it and says DEADLINE_EXCEEDED', workThenFail('DEADLINE_EXCEEDED', 'late')],
+  ['says INTERNAL', failWith('INTERNAL', 'a disk is on fire')],
+];
+
+const CALLS = [
+  ...['CreateVolume', 'ControllerPublishVolume', 'NodeStageVolume', 'NodePublishVolume'],
+  ...['NodeUnpublishVolume', 'NodeUnstageVolume', 'ControllerUnpublishVolume', 'DeleteVolume'],
+];
+
+describe.each(FAULTS)('a driver that %s', (_, fault) => {
+  // Hanging calls are what these tests wait for; one that is given up too early is repeated.
+  beforeEach(async () => {
+    await host.close();
+    await host.open({ callTimeout: 120 });
+  });
+
+  test('at each call once: the volume is made, used and gone all the same', async () => {
+    for (const rpc of CALLS) driver.script(rpc, fault);
+    await host.apply(claim('data', 'scripted'));
+    await host.bound('data');
+    const published = async () => {
+      const { spec } = await host.publish('data');
+      return stat(join(spec.targetPath, '.'));
+    };
+    // A pod's volume is asked for again, as a kubelet does.
+    await waitFor(
+      'the publication',
+      () =>
+        published().then(
+          () => true,
+          () => false,
+        ),
+      20_000,
+    );
+    await host.release();
+    await host.remove('PersistentVolumeClaim', 'data');
+    await nothingLeft();
+  });
+});
+
+test.each(FAULTS.slice(0, 5))(
+  'a claim that goes while its driver %s leaves no volume',
+  async (_, fault) => {
+    driver.script('CreateVolume', fault, 2);
+    await host.apply(claim('data', 'scripted'));
+    await driver.called('CreateVolume');
+    await host.remove('PersistentVolumeClaim', 'data');
+    await nothingLeft();
+  },
+);
+
+test('a volume that is too small is deleted again, and refused', async () => {
+  driver.script(
+    'CreateVolume',
+    change<{ volume: object }>(({ volume }) => ({ volume: { ...volume, capacityBytes: 7n } })),
+  );
+  await host.apply(claim('data', 'scripted'));
+  await said('PersistentVolumeClaim', 'data', /it has 7 bytes, 1048576 were asked for/);
+  await host.bound('data');
+  expect(driver.calls.map(({ rpc }) => rpc).filter((rpc) => /Volume$/.test(rpc))).toEqual([
+    'CreateVolume',
+    'DeleteVolume',
+    'CreateVolume',
+  ]);
+});
+
+test.each([
+  ['a handle that is too long', { volumeId: 'x'.repeat(200) }, /at most 128 bytes/],
+  ['a handle with control characters', { volumeId: 'a\u0001b' }, /control characters/],
+  ['no handle', { volumeId: '' }, /lacks volume_id/],
+])('%s is not taken', async (_, lie, message) => {
+  driver.script(
+    'CreateVolume',
+    change<{ volume: object }>(({ volume }) => ({ volume: { ...volume, ...lie } })),
+  );
+  await host.apply(claim('data', 'scripted'));
+  await said('PersistentVolumeClaim', 'data', message);
+  await host.bound('data');
+});
+
+test('a handle that is a path leads nowhere', async () => {
+  const handle = '../../../../../../etc';
+  driver.volumes.volumes.set(handle, {
+    ...{ name: 'x', capacityBytes: 1n << 30n, volumeContext: {}, contentSource: undefined },
+  });
+  await mkdir(join(driver.directory, 'content'), { recursive: true });
+  driver.volumes.work['NodeStageVolume'] = ({ stagingTargetPath }) => {
+    bindMount(join(driver.directory, 'content'), String(stagingTargetPath));
+    driver.volumes.staged.set(String(stagingTargetPath), handle);
+    return {};
+  };
+  driver.volumes.work['NodePublishVolume'] = async ({ targetPath }) => {
+    await mkdir(String(targetPath));
+    bindMount(join(driver.directory, 'content'), String(targetPath));
+    driver.volumes.published.set(String(targetPath), handle);
+    return {};
+  };
+  await host.apply(volume('odd', NAME, { volumeHandle: handle }), claim('data', ''));
+  const { spec } = await host.publish('data');
+  const request = driver.calls.find(({ rpc }) => rpc === 'NodeStageVolume')?.request;
+  const { stagingTargetPath } = request as { stagingTargetPath: string };
+  for (const path of [spec.targetPath, stagingTargetPath]) {
+    expect(path).not.toContain('..');
+    expect(path.startsWith(`${host.kubelet}/`)).toBe(true);
+  }
+  await expect(host.publish('data', '../../etc')).rejects.toThrow(/uid of a pod/);
+  await host.release();
+});
+
+test('a driver that can do nothing of what is wanted is told so, and not called', async () => {
+  driver.claims.controller = [];
+  await host.close();
+  await host.open();
+  await host.apply(claim('data', 'scripted'));
+  await said('PersistentVolumeClaim', 'data', /cannot create volumes/);
+  expect(driver.count('CreateVolume')).toBe(0);
+});
+
+test('a driver that claims what it has not implemented does no harm', async () => {
+  driver.script(
+    'ControllerExpandVolume',
+    failWith('UNIMPLEMENTED', 'no such call'),
+    Number.POSITIVE_INFINITY,
+  );
+  await host.apply(claim('data', 'scripted'));
+  await host.bound('data');
+  await host.apply(claim('data', 'scripted', size('2Mi')));
+  await said('PersistentVolumeClaim', 'data', /VolumeResizeFailed.*no such call/);
+  expect(host.get('PersistentVolumeClaim', 'data').status?.capacity).toEqual({ storage: '1Mi' });
+});
+
+test('a driver that says "published" and has not is found out', async () => {
+  await host.apply(claim('data', 'scripted'));
+  for (const lie of [
+    async ({ targetPath }: { targetPath?: unknown }) =>
+      void (await mkdir(String(targetPath), { recursive: true })),
+    async () => {},
+  ]) {
+    driver.script('NodePublishVolume', async (call) => {
+      await lie(call.request as { targetPath?: unknown });
+      call.send({});
+      call.end();
+    });
+    await expect(host.publish('data')).rejects.toThrow(/nothing is (mounted )?there/);
+  }
+  await host.publish('data');
+  await host.release();
+});
+
+test('a driver that says "unpublished" and has not is not believed', async () => {
+  await host.apply(claim('data', 'scripted'));
+  await host.publish('data');
+  driver.script('NodeUnpublishVolume', async (call) => {
+    call.send({});
+    call.end();
+  });
+  await host.release();
+  await driver.called('NodeUnpublishVolume', 2);
+});
+
+test('a pod that cannot have a volume says why, and leaves nothing', async () => {
+  driver.script(
+    'NodeStageVolume',
+    failWith('INVALID_ARGUMENT', 'I know no ext9'),
+    Number.POSITIVE_INFINITY,
+  );
+  await host.apply(claim('data', 'scripted'));
+  await expect(host.publish('data')).rejects.toThrow(/I know no ext9/);
+  await host.remove('PersistentVolumeClaim', 'data');
+  await nothingLeft();
+});
+
+test('an attachment that is refused for good ends the wait at once', async () => {
+  driver.script(
+    'ControllerPublishVolume',
+    failWith('FAILED_PRECONDITION', 'it is on node n7'),
+    Number.POSITIVE_INFINITY,
+  );
+  await host.apply(claim('data', 'scripted'));
+  await expect(host.publish('data')).rejects.toThrow(/Cannot attach.*it is on node n7/);
+  driver.mend();
+  await waitFor('the publication', () =>
+    host.publish('data').then(
+      () => true,
+      () => false,
+    ),
+  );
+});
+
+test('a secret that is missing, or that everyone may read, is told; nothing is asked without it', async () => {
+  const parameters = {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the driver's caller who fills it in.
+    'csi.storage.k8s.io/provisioner-secret-name': '${pvc.name}-login',
+    'csi.storage.k8s.io/provisioner-secret-namespace': 'team',
+  };
+  await host.apply(storageClass('secret', NAME, { parameters }), claim('data', 'secret'));
+  await said(
+    'PersistentVolumeClaim',
+    'data',
+    /Cannot read secret "team\/data-login": there is no file/,
+  );
+  expect(driver.count('CreateVolume')).toBe(0);
+  await mkdir(join(host.secrets, 'team'), { recursive: true });
+  const file = join(host.secrets, 'team', 'data-login.yaml');
+  await writeFile(file, 'apiVersion: v1\nkind: Secret\nmetadata: {}\ndata: {key: aHVzaA==}\n');
+  await chmod(file, 0o644);
+  await said('PersistentVolumeClaim', 'data', /everyone may open/);
+  await chmod(file, 0o600);
+  await host.bound('data');
+  expect(driver.calls.find(({ rpc }) => rpc === 'CreateVolume')?.request).toMatchObject({
+    secrets: { key: 'hush' },
+  });
+});
+
+test('a secret that a driver repeats in its error is stripped', async () => {
+  await mkdir(join(host.secrets, 'default'), { recursive: true });
+  const secret = 'apiVersion: v1\nkind: Secret\nmetadata: {}\nstringData: {key: open-sesame}\n';
+  await writeFile(join(host.secrets, 'default', 'login.yaml'), secret, { mode: 0o600 });
+  driver.script('NodeStageVolume', failWith('UNAUTHENTICATED', 'open-sesame is wrong'));
+  driver.volumes.volumes.set('v', {
+    name: 'v',
+    capacityBytes: 1n << 30n,
+    volumeContext: {},
+    contentSource: undefined,
+  });
+  const nodeStageSecretRef = { name: 'login', namespace: 'default' };
+  await host.apply(volume('v', NAME, { nodeStageSecretRef }), claim('data', ''));
+  const failure = await host.publish('data').catch((error: Error) => error.message);
+  expect(failure).toMatch(/\*\*\*stripped\*\*\* is wrong/);
+  expect(host.logged.join('\n')).not.toContain('open-sesame');
+});
+
+test.each([
+  [
+    'an unknown parameter of Kubernetes',
+    { 'csi.storage.k8s.io/colour': 'blue' },
+    /colour": it is unknown/,
+  ],
+  ['half a secret', { 'csi.storage.k8s.io/node-stage-secret-name': 'x' }, /must both be given/],
+  [
+    'a secret whose name is a path',
+    {
+      'csi.storage.k8s.io/node-stage-secret-name': '../../shadow',
+      'csi.storage.k8s.io/node-stage-secret-namespace': 'x',
+    },
+    /is no name of a secret/,
+  ],
+])('%s in a class is refused', async (_, parameters, message) => {
+  await host.apply(storageClass('odd', NAME, { parameters }), claim('data', 'odd'));
+  await said('PersistentVolumeClaim', 'data', message);
+  expect(driver.count('CreateVolume')).toBe(0);
+});
+
+test('a driver that calls this node otherwise is used with the new id, and left with the old', async () => {
+  await host.apply(claim('data', 'scripted'));
+  await host.publish('data');
+  await host.apply(claim('other', 'scripted'));
+  await host.bound('other');
+  driver.claims.nodeId = 'renamed';
+  driver.vanish();
+  await host.close();
+  await driver.listen();
+  await host.open();
+  await host.publish('other', 'pod-2');
+  await host.publish('data');
+  await expect(host.publish('data', 'pod-3')).rejects.toThrow(/calls this node otherwise/);
+  await host.release();
+  await waitFor(
+    'the detachment',
+    () => [...driver.volumes.attached].join() === 'scripted-2@renamed',
+  );
+  const unpublished = driver.calls.find(({ rpc }) => rpc === 'ControllerUnpublishVolume');
+  expect(unpublished?.request).toMatchObject({ nodeId: 'scripted-node' });
+  await host.publish('data');
+  await host.release();
+  await host.release('pod-2');
+});
+
+test('a driver that vanishes with volumes mounted: they stay, and go when it is back', async () => {
+  await host.apply(claim('data', 'scripted'));
+  const { spec } = await host.publish('data');
+  driver.vanish();
+  await host.host.volumes.release('pod-1');
+  await waitFor('a failure', () => host.host.volumes.ofPod('pod-1')[0]?.status.error !== undefined);
+  expect((await stat(spec.targetPath)).isDirectory()).toBe(true);
+  await driver.listen();
+  await host.remove('PersistentVolumeClaim', 'data');
+  await nothingLeft();
+});
+
+test('a staging path on which something else is mounted is left alone', async () => {
+  await host.apply(claim('data', 'scripted'));
+  await host.publish('data');
+  const { spec } = host.host.store.list('VolumeStage')[0]!;
+  await host.release();
+  await waitFor('the unstaging', () => host.host.store.list('VolumeStage').length === 0);
+  await mkdir(spec.stagingPath, { recursive: true });
+  mount({ source: 'tmpfs', target: spec.stagingPath, type: 'tmpfs' });
+  await expect(host.publish('data')).rejects.toThrow(/something that Keelson did not mount/);
+  expect(driver.count('NodeStageVolume')).toBe(1);
+  unmountAll(spec.stagingPath);
+  await host.publish('data');
+  await host.release();
+});
+
+test('a busy mount is reported with who holds it, then taken off; the volume waits for them', async () => {
+  await host.apply(claim('data', 'scripted'));
+  const { spec } = await host.publish('data');
+  driver.volumes.work['NodeUnpublishVolume'] = async ({ targetPath }) => {
+    const { umount } = await import('./strict-unmount.ts');
+    await umount(String(targetPath));
+    driver.volumes.published.delete(String(targetPath));
+    return {};
+  };
+  const holder = spawn('sleep', ['1000'], { cwd: spec.targetPath });
+  const ended = once(holder, 'exit');
+  try {
+    await once(holder, 'spawn');
+    await host.release();
+    expect(host.logged.join('\n')).toMatch(
+      new RegExp(`held by process ${holder.pid} \\(sleep: cwd`),
+    );
+    expect(host.host.store.list('VolumePublication')).toEqual([]);
+    await waitFor('the wait for the holder', () =>
+      host.logged.some((line) => line.includes('still uses it')),
+    );
+    expect(driver.count('NodeUnstageVolume')).toBe(0);
+  } finally {
+    holder.kill();
+    await ended;
+  }
+  await driver.called('NodeUnstageVolume');
+  await host.remove('PersistentVolumeClaim', 'data');
+  await nothingLeft();
+});
+
+test('a full disk fails what cannot be recorded, and nothing is done unrecorded', async () => {
+  await host.close();
+  const objects = join(host.directory, 'objects');
+  await rm(objects, { recursive: true });
+  await mkdir(objects);
+  mount({ source: 'tmpfs', target: objects, type: 'tmpfs', data: 'size=64k,nr_inodes=40' });
+  try {
+    await host.open();
+    await host.apply(storageClass('scripted', NAME));
+    await expect(
+      (async () => {
+        for (let i = 0; i < 40; i++) await host.apply(claim(`data-${i}`, ''));
+      })(),
+    ).rejects.toMatchObject({ code: expect.stringMatching(/ENOSPC|RESOURCE_EXHAUSTED/) });
+    expect(driver.count('CreateVolume')).toBe(0);
+    const claims = host.host.store.list('PersistentVolumeClaim');
+    await host.close();
+    await host.open();
+    expect(
+      host.host.store.list('PersistentVolumeClaim').map(({ metadata }) => metadata.name),
+    ).toEqual(claims.map(({ metadata }) => metadata.name));
+    expect(host.host.store.unreadable).toEqual([]);
+  } finally {
+    await host.close();
+    unmountAll(objects);
+  }
+});
+
+test('records that are lost are made again from what lies beside the mounts', async () => {
+  await host.apply(claim('data', 'scripted'));
+  const { spec } = await host.publish('data');
+  await host.close();
+  for (const kind of ['VolumePublication', 'VolumeStage']) {
+    await rm(join(host.directory, 'objects', kind), { recursive: true });
+  }
+  await symlink('/etc', join(host.kubelet, 'pods', 'link'));
+  await mkdir(
+    join(host.kubelet, 'pods', 'pod-1', 'volumes', 'kubernetes.io~csi', 'stray', 'mount'),
+    { recursive: true },
+  );
+  await host.open();
+  await driver.called('NodeUnpublishVolume');
+  await driver.called('NodeUnstageVolume');
+  await host.remove('PersistentVolumeClaim', 'data');
+  await expect(stat(spec.targetPath)).rejects.toThrow();
+  await rm(join(host.kubelet, 'pods', 'link'));
+  await nothingLeft();
+});

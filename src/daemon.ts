@@ -204,6 +204,7 @@ function podSettings(config: Config): PodSettings {
     netnsDirectory: '/run/netns',
     cgroupDriver: cgroupDriver(config),
     initPath: findProgram(sandbox.initPath) ?? sandbox.initPath,
+    cdiDirectories: containers.cdiSpecDirs,
     shmSize: sandbox.shmSize,
     pidsLimit: containers.pidsLimit === 0 ? undefined : containers.pidsLimit,
     logSizeMax: containers.logSizeMax === 0 ? undefined : containers.logSizeMax,

@@ -342,6 +342,11 @@ export const schema = z.strictObject({
     .prefault({}),
   containers: z
     .strictObject({
+      cdi_spec_dirs: described(
+        z.array(path()).default(['/etc/cdi', '/var/run/cdi']),
+        'Directories with documents of the Container Device Interface. Of two with a device, the later one counts.',
+        { separator: ':' },
+      ),
       pids_limit: described(
         z.int().min(0).default(0),
         'Most processes of a container. 0: no limit but those of the pod.',

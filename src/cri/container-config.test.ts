@@ -33,7 +33,7 @@ describe('a container is refused', () => {
     ['without an image', { image: undefined }, 'config.image: it is missing'],
     ['with an image without a name', { image: { image: '' } }, 'config.image.image'],
     ['for Windows', { windows: {} }, 'config.windows'],
-    ['with CDI devices', { CDIDevices: [{ name: 'x' }] }, 'config.CDI_devices'],
+    ['with a CDI device without a name', { CDIDevices: [{}] }, 'config.CDI_devices.name'],
     ['with a NUL byte in its command', { command: ['a', 'b\0'] }, 'config.command'],
     ['with a NUL byte in its arguments', { args: ['\0'] }, 'config.args'],
     ['with a NUL byte in its directory', { workingDir: '/\0' }, 'config.working_dir'],

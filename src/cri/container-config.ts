@@ -16,9 +16,6 @@ export function toContainerConfig(given: CriContainer | undefined): ContainerCon
   const metadata = required('config.metadata', config.metadata);
   const { linux } = config;
   if (config.windows !== undefined) throw invalid('config.windows', 'this is a Linux node');
-  if (config.CDIDevices.length > 0) {
-    throw invalid('config.CDI_devices', 'CDI devices are not supported');
-  }
   const text = (field: string) => (value: string) => noNul(`config.${field}`, value);
   return {
     metadata: {
@@ -36,6 +33,9 @@ export function toContainerConfig(given: CriContainer | undefined): ContainerCon
       hostPath: required('config.devices.host_path', text('devices.host_path')(hostPath)),
       permissions,
     })),
+    cdiDevices: config.CDIDevices.map(({ name }) =>
+      required('config.CDI_devices.name', text('CDI_devices.name')(name)),
+    ),
     labels: config.labels,
     annotations: config.annotations,
     logPath: toLogPath(config.logPath),

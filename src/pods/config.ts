@@ -87,6 +87,8 @@ export interface ContainerConfig {
   envs: { key: string; value: string }[];
   mounts: MountConfig[];
   devices: { containerPath: string; hostPath: string; permissions: string }[];
+  /** Qualified names, `vendor/class=name` (Container Device Interface). */
+  cdiDevices: string[];
   labels: Record<string, string>;
   annotations: Record<string, string>;
   /** Below the sandbox's log directory; '' for none. */

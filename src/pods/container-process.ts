@@ -22,23 +22,28 @@ export function argvOf(config: ContainerConfig, image: ProcessDefaults): string[
 }
 
 /**
- * The environment; of two values for one name the later counts, at the place of the first.
+ * The environment, with what devices add last; of two values for one name the later counts,
+ * at the place of the first.
  * Without a HOME, or with an empty one, runtimes would look it up in the image's own
  * /etc/passwd, by means that a hostile one can hang.
  */
 export function environmentOf(
   config: ContainerConfig,
   image: ProcessDefaults,
-  { hostname, home }: { hostname: string; home: string },
+  { hostname, home, added = [] }: { hostname: string; home: string; added?: readonly string[] },
 ): string[] {
   const variables = new Map([['PATH', DEFAULT_PATH]]);
   if (config.tty) variables.set('TERM', 'xterm');
   variables.set('HOSTNAME', hostname);
-  for (const each of image.Env ?? []) {
-    const split = each.indexOf('=');
-    if (split > 0) variables.set(each.slice(0, split), each.slice(split + 1));
-  }
+  const setAll = (list: readonly string[]) => {
+    for (const each of list) {
+      const split = each.indexOf('=');
+      if (split > 0) variables.set(each.slice(0, split), each.slice(split + 1));
+    }
+  };
+  setAll(image.Env ?? []);
   for (const { key, value } of config.envs) variables.set(key, value);
+  setAll(added);
   if (!variables.get('HOME')) variables.set('HOME', home);
   return [...variables].map(([key, value]) => `${key}=${value}`);
 }

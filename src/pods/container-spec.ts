@@ -8,6 +8,7 @@ import {
   type RuntimeConfig,
 } from '../oci/spec/index.ts';
 import { apparmorFor } from './apparmor.ts';
+import { cdiAdditions } from './cdi-devices.ts';
 import type { ContainerConfig } from './config.ts';
 import { hostDevices, requestedDevices } from './container-devices.ts';
 import {
@@ -51,6 +52,7 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
   const { security } = config;
   const defaults: ProcessDefaults = input.image.config ?? {};
   const hostname = hostnameOf(sandbox.config);
+  const cdi = await cdiAdditions(config, pods.settings.cdiDirectories);
   const labels = labelsOf(pods.host.selinux, sandbox, container);
   const request: ContainerSpecRequest = {
     rootfs: paths.rootfs,
@@ -60,12 +62,13 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
       env: environmentOf(config, defaults, {
         hostname,
         home: homeDirectoryOf(paths.rootfs, container.user.uid),
+        added: cdi.env,
       }),
       cwd: workingDirectoryOf(config, defaults),
       user: {
         uid: container.user.uid,
         gid: container.user.gid,
-        additionalGids: container.user.supplementalGroups,
+        additionalGids: [...container.user.supplementalGroups, ...cdi.additionalGids],
       },
       terminal: config.tty,
       noNewPrivileges: security.noNewPrivileges,
@@ -95,13 +98,17 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
         user: sandbox.config.namespaces.user,
       })),
       ...requestedMounts(config.mounts, input.sources, input.mountFeatures),
+      ...cdi.mounts,
     ],
     rootfsPropagation: rootfsPropagation(config.mounts),
     mountLabel: labels?.mount,
     devices: [
       ...(security.privileged ? await hostDevices() : []),
       ...(await requestedDevices(config.devices)),
+      ...cdi.devices,
     ],
+    hooks: cdi.hooks,
+    intelRdt: cdi.intelRdt,
     maskedPaths: security.maskedPaths,
     readonlyPaths: security.readonlyPaths,
     resources: resourcesFor(config.resources, pods.host, pods.settings.pidsLimit),

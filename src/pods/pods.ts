@@ -48,6 +48,8 @@ export interface PodSettings {
   cgroupDriver: 'cgroupfs' | 'systemd';
   /** The program that is the first process of a shared PID namespace: catatonit. */
   initPath: string;
+  /** Where CDI documents are looked for, a later directory before an earlier one. */
+  cdiDirectories: readonly string[];
   /** Bytes. */
   shmSize: number;
   /** Processes of one container; undefined for no limit. */

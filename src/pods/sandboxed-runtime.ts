@@ -1,5 +1,6 @@
 import { KeelsonError } from '../base/index.ts';
 import type { NamespaceType } from '../oci/spec/index.ts';
+import { cdiNames } from './cdi-devices.ts';
 import type { ContainerConfig, SandboxConfig } from './config.ts';
 import type { SandboxRecord } from './records.ts';
 
@@ -23,7 +24,7 @@ export function refuseContainerInSandbox(config: ContainerConfig, handler: strin
     'run a container with a terminal': config.tty,
     "use the host's PID namespace": namespaces.pid === 'node',
     'join the PID namespace of another container': namespaces.pid === 'target',
-    'give devices of the host to a container': config.devices.length > 0,
+    'give devices of the host to a container': config.devices.length + cdiNames(config).length > 0,
     'propagate mounts': config.mounts.some((mount) => mount.propagation !== 'private'),
     // Devices of the host cannot be opened through any mount: nodev holds anyway.
     'mount with nosuid': config.mounts.some((mount) => mount.options.includes('nosuid')),

@@ -13,6 +13,7 @@ const minimal = {
   ContainerConfig: { metadata: { name: 'container' }, image: { image: 'busybox' } },
   ImageSpec: { image: 'busybox' },
   Mount: { hostPath: '/source', containerPath: '/target' },
+  CDIDevice: { name: 'vendor.example/class=one' },
   Device: { hostPath: '/dev/null', permissions: 'r' },
   KeyValue: { key: 'NAME' },
   PortMapping: { containerPort: 80 },
@@ -52,7 +53,7 @@ const WITHOUT_EFFECT = new Map([
  * Fields whose every value is refused, by name or place: those of Windows, and a user
  * namespace that maps other ids than root's on.
  */
-const REFUSED = /^Windows|^CDIDevice\.|usernsOptions\.[ug]ids\.containerId$/;
+const REFUSED = /^Windows|usernsOptions\.[ug]ids\.containerId$/;
 
 const visits = [
   ...walk({
@@ -86,7 +87,6 @@ const TOLD: readonly Property[] = [
   'SandboxConfig.overhead',
   'SandboxConfig.resources',
   'ContainerConfig.labels',
-  'ContainerConfig.annotations',
   'ImageReference.annotations',
   'ImageReference.userSpecifiedImage',
 ];

@@ -15,16 +15,7 @@ export function configProperties(): { declared: Set<Property>; read: Set<Propert
   const files = readdirSync(PODS)
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .map((name) => join(PODS, name));
-  const program = ts.createProgram(files, {
-    target: ts.ScriptTarget.ESNext,
-    module: ts.ModuleKind.NodeNext,
-    moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    allowImportingTsExtensions: true,
-    noEmit: true,
-    strict: true,
-    skipLibCheck: true,
-    types: ['node'],
-  });
+  const program = ts.createProgram(files, OPTIONS, hostOfFolder());
   const checker = program.getTypeChecker();
   const declared = new Set<Property>();
   const read = new Set<Property>();
@@ -38,6 +29,27 @@ export function configProperties(): { declared: Set<Property>; read: Set<Propert
     visit(source, note);
   }
   return { declared, read };
+}
+
+const OPTIONS: ts.CompilerOptions = {
+  target: ts.ScriptTarget.ESNext,
+  module: ts.ModuleKind.ESNext,
+  allowImportingTsExtensions: true,
+  noEmit: true,
+  strict: true,
+  types: [],
+};
+
+/** Resolves imports within the folder and no others: it is their types that matter, and time. */
+function hostOfFolder(): ts.CompilerHost {
+  const host = ts.createCompilerHost(OPTIONS);
+  host.resolveModuleNameLiterals = (literals) =>
+    literals.map(({ text }) => ({
+      resolvedModule: text.startsWith('./')
+        ? { resolvedFileName: join(PODS, text), extension: ts.Extension.Ts }
+        : undefined,
+    }));
+  return host;
 }
 
 function visit(node: ts.Node, note: (node: ts.Node) => void): void {

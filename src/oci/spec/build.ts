@@ -31,6 +31,7 @@ export function buildRuntimeConfig(request: ContainerSpecRequest): RuntimeConfig
     },
     root: { path: request.rootfs, ...(request.readonlyRootfs ? { readonly: true } : {}) },
     mounts: mergeMounts(defaultMounts(request), request.mounts),
+    ...(Object.keys(request.hooks ?? {}).length === 0 ? {} : { hooks: request.hooks ?? {} }),
     annotations: request.annotations,
     linux: {
       namespaces: Object.entries(request.namespaces).map(([type, path]) => ({
@@ -44,6 +45,7 @@ export function buildRuntimeConfig(request: ContainerSpecRequest): RuntimeConfig
       cgroupsPath: request.cgroupsPath,
       devices: request.devices.map((device) => device.node),
       rootfsPropagation: request.rootfsPropagation,
+      ...(request.intelRdt === undefined ? {} : { intelRdt: request.intelRdt }),
       ...(request.mountLabel === undefined ? {} : { mountLabel: request.mountLabel }),
       ...(seccomp === undefined || privileged ? {} : { seccomp }),
       ...(privileged

@@ -1,7 +1,9 @@
 import type { CapabilityChanges } from './capabilities.ts';
 import type {
   DeviceNode,
+  Hooks,
   IdMapping,
+  LinuxConfig,
   NamespaceType,
   Process,
   Resources,
@@ -33,6 +35,8 @@ export interface ContainerSpecRequest {
   /** SELinux label of what the runtime mounts. */
   mountLabel: string | undefined;
   devices: readonly { node: DeviceNode; access: string }[];
+  hooks?: Hooks;
+  intelRdt?: LinuxConfig['intelRdt'];
   maskedPaths: readonly string[];
   readonlyPaths: readonly string[];
   resources: Resources;

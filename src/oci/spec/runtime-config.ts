@@ -104,7 +104,15 @@ export interface LinuxConfig {
   maskedPaths?: string[];
   readonlyPaths?: string[];
   mountLabel?: string;
-  intelRdt?: { closID?: string; schemata?: string[]; enableMonitoring?: boolean };
+  intelRdt?: {
+    closID?: string;
+    l3CacheSchema?: string;
+    memBwSchema?: string;
+    schemata?: string[];
+    enableMonitoring?: boolean;
+    enableCMT?: boolean;
+    enableMBM?: boolean;
+  };
   /** Since 1.3.0: devices of the host's network namespace that the container takes over. */
   netDevices?: Record<string, { name?: string }>;
   /** Since 1.3.0. */

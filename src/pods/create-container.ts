@@ -1,4 +1,4 @@
-import { during, expectValue, KeelsonError, Steps } from '../base/index.ts';
+import { during, expectValue, KeelsonError, messageOf, Steps } from '../base/index.ts';
 import { identifyProcess } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
@@ -38,9 +38,17 @@ export function createContainer(
     try {
       return await create(pods, id, config, joined);
     } catch (error) {
-      throw during(`Cannot create container "${config.metadata.name}" in pod "${id}"`, error);
+      const action = `Cannot create container "${config.metadata.name}" in pod "${id}"`;
+      throw during(`${kubeletWord(error)}${action}`, error);
     }
   });
+}
+
+/** Words by which kubelets know some failures, if the message begins with one. */
+const KUBELET_WORD = /^(RROUnsupported|ImageVolumeMountFailed): /;
+
+function kubeletWord(error: unknown): string {
+  return KUBELET_WORD.exec(messageOf(error))?.[0] ?? '';
 }
 
 async function create(

@@ -60,16 +60,15 @@ export async function mountImageVolume(
   const name = mount.image?.image ?? '';
   const image = await pods.images.find(name);
   if (image === undefined) throw failed(name, 'it was removed meanwhile');
-  const empty = `${place}-empty`;
-  for (const directory of [place, empty]) await mkdir(directory, { mode: 0o755 });
+  await mkdir(place, { mode: 0o755 });
   try {
-    const layers = pods.images.layerPaths(image);
+    const layers = pods.images.readonlyLayerPaths(image);
     const lower =
       userNamespace === undefined
         ? layers
         : mapDirectories(layers, `${place}-layers`, userNamespace);
-    // Without an upper directory an overlay needs two others.
-    mountOverlay({ lower: [...lower, empty], target: place });
+    // An image without layers is an empty directory.
+    if (lower.length > 1) mountOverlay({ lower, target: place });
   } catch (cause) {
     throw failed(name, 'its layers cannot be mounted', cause);
   }

@@ -183,7 +183,15 @@ export class ImageStore implements AsyncDisposable {
     return this.layerPathsOf(image.layers.map(({ id }) => id));
   }
 
-  /** The same for layer ids, base first, as a container recorded them. */
+  /**
+   * The same for an overlay that nobody writes to: such a one needs two directories, so that
+   * an empty one lies below. It must stay as long as the overlay does, as layers do.
+   */
+  readonlyLayerPaths(image: ImageRecord): string[] {
+    return [...new Set([...this.layerPaths(image), this.#parts.layout.empty])];
+  }
+
+  /** As `layerPaths` for layer ids, base first, as a container recorded them. */
   layerPathsOf(layerIds: readonly string[]): string[] {
     const { layers, layout } = this.#parts;
     const topmostFirst = layerIds.toReversed().map((id) => {

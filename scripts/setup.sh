@@ -177,6 +177,21 @@ bring_old_kubectl() {
     say 'there is none to be had; going on'
 }
 
+# For one test. Only unpacked: installed, it would begin to guard this host.
+bring_firewalld() {
+  [ ! -d .tools/firewalld ] || return 0
+  { has apt-get && has dpkg; } || return 0
+  packages=$(apt-get -s --no-install-recommends install firewalld 2>/dev/null |
+    sed -n 's/^Inst \(firewalld\|dbus[^ ]*\|python3[^ ]*\|gir1[^ ]*\|lib[^ ]*\) .*/\1/p')
+  [ -n "$packages" ] || return 0
+  say 'bringing the firewalld of Debian into .tools'
+  mkdir "$work/debs"
+  (cd "$work/debs" && silently apt-get -q download $packages &&
+    for package in *.deb; do dpkg -x "$package" "$work/firewalld"; done &&
+    mv "$work/firewalld" "$root/.tools/") ||
+    say 'there is none to be had; going on'
+}
+
 silently() { "$@" >/dev/null 2>&1 </dev/null; }
 
 # --- Node.js and npm packages --------------------------------------------------------
@@ -231,6 +246,7 @@ bench=no
 if [ "${1:-}" != --build ]; then
   bring_programs
   bring_old_kubectl
+  bring_firewalld
 fi
 bring_node
 once node_modules/.keelson-stamp "$(hash_of package-lock.json)" install_packages

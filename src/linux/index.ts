@@ -6,6 +6,7 @@ export type { Pressure } from './cgroup-values.ts';
 export * from './cgroups.ts';
 export * from './console-socket.ts';
 export * from './copy-files.ts';
+export * from './dbus.ts';
 export * from './descriptor-streams.ts';
 export { type DescriptorUsage, openFilesLimit } from './descriptor-usage.ts';
 export type { DirectoryUsage } from './directory-usage.ts';

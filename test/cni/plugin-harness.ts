@@ -295,11 +295,16 @@ export function udpSocket(netns: string, port: number): Socket {
   return socket;
 }
 
-/** Connects from a namespace and answers what the server says. */
-export async function ask(netns: string, address: string, port: number): Promise<string> {
+/** Connects from a namespace and answers what the server says, within so many milliseconds. */
+export async function ask(
+  netns: string,
+  address: string,
+  port: number,
+  patience = 5000,
+): Promise<string> {
   const socket = connectInNamespace(netns, { host: address, port });
   let text = '';
-  const timer = setTimeout(() => socket.destroy(new Error(`no answer from ${address}`)), 5000);
+  const timer = setTimeout(() => socket.destroy(new Error(`no answer from ${address}`)), patience);
   try {
     for await (const chunk of socket) text += chunk;
     return text.replace(/^::ffff:/, '');

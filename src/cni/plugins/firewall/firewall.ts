@@ -56,7 +56,8 @@ interface FirewallConfig extends Pick<FilterPlan, 'adminChain' | 'policy'> {
 async function readFirewallConfig(call: PluginCall): Promise<FirewallConfig> {
   const config = readConfig(call);
   const backend =
-    config.get('backend')?.string() || ((await isFirewalldRunning()) ? 'firewalld' : 'iptables');
+    config.get('backend')?.string() ||
+    ((await isFirewalldRunning(call.signal)) ? 'firewalld' : 'iptables');
   if (backend !== 'iptables' && backend !== 'firewalld') {
     throw invalidConfig(
       `backend must be "iptables" or "firewalld", not ${JSON.stringify(backend)}`,

@@ -1,35 +1,44 @@
-import { readFile } from 'node:fs/promises';
-import { type Cidr, formatCidr, ifExists, KeelsonError } from '../../../base/index.ts';
-import { identifyProcess, run } from '../../../linux/index.ts';
+import { type Cidr, formatCidr, KeelsonError } from '../../../base/index.ts';
+import { SystemBus } from '../../../linux/index.ts';
 import type { PluginCall } from '../../spec/index.ts';
 import { checkFailed } from '../plugin-definition.ts';
 
-/** firewalld writes its process id there. */
-const PID_FILE = '/run/firewalld.pid';
+/** The D-Bus interface of firewalld (firewalld.dbus(5)). */
+const SERVICE = 'org.fedoraproject.FirewallD1';
+const ZONES = {
+  destination: SERVICE,
+  path: '/org/fedoraproject/FirewallD1',
+  interface: `${SERVICE}.zone`,
+};
 
-export async function isFirewalldRunning(): Promise<boolean> {
-  const pid = Number(await ifExists(readFile(PID_FILE, 'utf8')));
-  return Number.isInteger(pid) && pid > 0 && identifyProcess(pid) !== undefined;
+export async function isFirewalldRunning(signal: AbortSignal): Promise<boolean> {
+  try {
+    using bus = await SystemBus.connect(signal);
+    return await bus.has(SERVICE);
+  } catch {
+    signal.throwIfAborted();
+    // Without a bus there is no firewalld.
+    return false;
+  }
 }
 
-/** Puts addresses into a zone of firewalld. */
+/** Puts addresses into a zone of firewalld. That they are in it is fine; in another, an error. */
 export async function addToZone(
   zone: string,
   ips: readonly Cidr[],
   call: PluginCall,
 ): Promise<void> {
-  for (const source of sourcesOf(ips)) await command(zone, `--add-source=${source}`, call);
+  await forEachSource('addSource', { zone, ips, call, tolerate: 'ZONE_ALREADY_SET' });
 }
 
-/** Takes addresses out of a zone. That they are in none is fine. */
+/** Takes addresses out of a zone. That they are in none is fine: firewalld forgets them when it ends. */
 export async function removeFromZone(
   zone: string,
   ips: readonly Cidr[],
   call: PluginCall,
 ): Promise<void> {
-  for (const source of sourcesOf(ips)) {
-    if (await isInZone(zone, source, call)) await command(zone, `--remove-source=${source}`, call);
-  }
+  if (!(await isFirewalldRunning(call.signal))) return;
+  await forEachSource('removeSource', { zone, ips, call, tolerate: 'UNKNOWN_SOURCE' });
 }
 
 export async function checkZone(
@@ -37,30 +46,37 @@ export async function checkZone(
   ips: readonly Cidr[],
   call: PluginCall,
 ): Promise<void> {
-  for (const source of sourcesOf(ips)) {
-    if (!(await isInZone(zone, source, call)))
-      throw checkFailed(`${source} is not in zone "${zone}"`);
+  const answers = await forEachSource('querySource', { zone, ips, call });
+  for (const [source, isThere] of answers) {
+    if (!isThere) throw checkFailed(`${source} is not in zone "${zone}"`);
   }
 }
 
-async function isInZone(zone: string, source: string, call: PluginCall): Promise<boolean> {
-  const args = [`--zone=${zone}`, `--query-source=${source}`];
-  return (await run('firewall-cmd', args, { signal: call.signal })).code === 0;
+interface ZoneCall {
+  readonly zone: string;
+  readonly ips: readonly Cidr[];
+  readonly call: PluginCall;
+  /** The error of firewalld that is none here. */
+  readonly tolerate?: string;
 }
 
-async function command(zone: string, argument: string, call: PluginCall): Promise<void> {
-  const result = await run('firewall-cmd', [`--zone=${zone}`, argument], { signal: call.signal });
-  const message = result.stderr.toString().trim();
-  if (result.code === 0 || message.includes('ZONE_ALREADY_SET')) return;
-  throw new KeelsonError(
-    'FAILED_PRECONDITION',
-    `Cannot run "firewall-cmd --zone=${zone} ${argument}"`,
-    {
-      reason: message || `it ended with ${result.code ?? result.signal}`,
-    },
-  );
-}
-
-function sourcesOf(ips: readonly Cidr[]): string[] {
-  return ips.map(({ ip }) => formatCidr({ ip, prefix: ip.length * 8 }));
+/** Calls a method for each address; answers what firewalld answered, by address. */
+async function forEachSource(
+  member: string,
+  { zone, ips, call, tolerate }: ZoneCall,
+): Promise<Map<string, string | boolean | undefined>> {
+  const answers = new Map<string, string | boolean | undefined>();
+  if (ips.length === 0) return answers;
+  using bus = await SystemBus.connect(call.signal);
+  for (const { ip } of ips) {
+    const source = formatCidr({ ip, prefix: ip.length * 8 });
+    const { errorName, values } = await bus.call({ ...ZONES, member, args: [zone, source] });
+    const [answer] = values;
+    answers.set(source, answer);
+    if (errorName === undefined || (tolerate && `${answer}`.startsWith(tolerate))) continue;
+    throw new KeelsonError('FAILED_PRECONDITION', `Cannot ${member} ${source} of zone "${zone}"`, {
+      reason: `${answer ?? errorName}`,
+    });
+  }
+  return answers;
 }

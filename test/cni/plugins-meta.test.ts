@@ -36,16 +36,22 @@ interface Pod {
 /** A container on a bridge of a host, made by our bridge plugin, or by the reference's. */
 async function pod(
   host: string | undefined,
-  more: { ifname?: string; net?: number; containerId?: string; netns?: string } = {},
+  more: {
+    ifname?: string;
+    net?: number;
+    last?: number;
+    containerId?: string;
+    netns?: string;
+  } = {},
 ): Promise<Pod> {
-  const net = more.net ?? 1;
+  const { net = 1, last = 5 } = more;
   const config: Config = {
     type: 'bridge',
     bridge: `br${net}`,
     isGateway: true,
     ipam: {
       type: 'static',
-      addresses: [{ address: `10.66.${net}.5/24` }, { address: `fd66:${net}::5/64` }],
+      addresses: [{ address: `10.66.${net}.${last}/24` }, { address: `fd66:${net}::${last}/64` }],
       routes: [{ dst: '0.0.0.0/0' }, { dst: '::/0' }, { dst: `192.0.${net}.0/24` }],
     },
   };
@@ -260,7 +266,7 @@ describe('firewall', () => {
     try {
       expect(await ask(b.netns, '10.66.1.5', 80)).toBe('10.66.2.5');
       for (const target of [a, b]) await runOn(target, 'ADD', config);
-      await expect(ask(b.netns, '10.66.1.5', 80)).rejects.toThrow('no answer');
+      await expect(ask(b.netns, '10.66.1.5', 80, 500)).rejects.toThrow('no answer');
       expect(await ask(ownHost(), '10.66.1.5', 80)).toBe('10.66.1.1');
       await ours.check(config, a);
     } finally {
@@ -279,6 +285,28 @@ describe('firewall', () => {
     );
     await ours.check(config, mine);
     await runOn(mine, 'DEL', config);
+  });
+
+  test('isolated: all but the host are kept out, or it is refused', async () => {
+    const config = { type: 'firewall', ingressPolicy: 'isolated' };
+    const one = await pod(undefined);
+    const other = await pod(undefined, { last: 6 });
+    const server = serveAddress(one.netns, 80);
+    const filter = (value: string) =>
+      inside(undefined, 'sysctl', '-w', `net.bridge.bridge-nf-call-iptables=${value}`);
+    try {
+      expect(await ask(other.netns, '10.66.1.5', 80)).toBe('10.66.1.6');
+      filter('0');
+      await expect(runOn(one, 'ADD', config)).rejects.toThrow('has no effect while');
+      filter('1');
+      for (const target of [one, other]) await runOn(target, 'ADD', config);
+      await expect(ask(other.netns, '10.66.1.5', 80, 500)).rejects.toThrow('no answer');
+      await expect(ask(other.netns, 'fd66:1::5', 80, 500)).rejects.toThrow('no answer');
+      expect(await ask(ownHost(), '10.66.1.5', 80)).toBe('10.66.1.1');
+    } finally {
+      filter('1');
+      server.close();
+    }
   });
 
   test('same-bridge: makes and leaves the rules of the reference', async () => {

@@ -1,4 +1,6 @@
-import type { Plugin, PluginCall } from '../../spec/index.ts';
+import { type Cidr, isV4 } from '../../../base/index.ts';
+import { NetworkNamespace } from '../../../linux/index.ts';
+import { CNI_ERROR, CniError, type Plugin, type PluginCall } from '../../spec/index.ts';
 import { cidrOf } from '../addresses.ts';
 import {
   definePlugin,
@@ -24,6 +26,7 @@ export function firewall(): Plugin {
       const result = requirePrevResult(call);
       const config = await readFirewallConfig(call);
       const ips = result.ips.map((ip) => cidrOf(ip.address));
+      if (config.policy === 'isolated') requireBridgeFilter(ips);
       if (config.backend === 'firewalld') await addToZone(config.zone, ips, call);
       if (config.backend === 'iptables' || config.policy !== 'open') {
         await addFilterRules({ ...config, ips, bridge: bridgeOf(call, config.policy) }, call);
@@ -75,6 +78,20 @@ async function readFirewallConfig(call: PluginCall): Promise<FirewallConfig> {
   const zone = config.get('firewalldZone')?.string() || 'trusted';
   if (!/^[\w.-]+$/.test(zone)) throw invalidConfig(`${JSON.stringify(zone)} is no name of a zone`);
   return { backend, policy, adminChain, zone };
+}
+
+/** Frames from port to port of a bridge pass iptables only if the kernel is told so. */
+function requireBridgeFilter(ips: readonly Cidr[]): void {
+  using host = NetworkNamespace.current();
+  for (const { ip } of ips) {
+    const sysctl = `net/bridge/bridge-nf-call-${isV4(ip) ? 'iptables' : 'ip6tables'}`;
+    if (host.readSysctl(sysctl) === '1') continue;
+    throw new CniError(
+      CNI_ERROR.INTERNAL,
+      `ingress policy "isolated" has no effect while ${sysctl.replaceAll('/', '.')} is not 1`,
+      { details: 'load the kernel module br_netfilter, and set the sysctl' },
+    );
+  }
 }
 
 /** The bridge is the first interface of the plugin before. */

@@ -1,6 +1,7 @@
 #!/bin/sh
 # test-vm.sh [VITEST ARGUMENT...]: runs tests under Debian's own kernel, in qemu, on a machine
-# with cgroup v2 only. For what the kernel here may lack: ipvlan, VLANs, dummy links, VRFs.
+# with cgroup v2 only. For what the kernel here may lack: ipvlan, VLANs, dummy links, VRFs;
+# and with two network cards that are connected to each other, for tests to take away.
 # Without arguments it runs the tests that such a machine is for. Emulated, so slow: half a minute
 # to begin with. Needs root and apt-get (for the kernel and qemu, both kept or installed).
 #
@@ -12,7 +13,7 @@ cd "$root"
 sh scripts/setup.sh
 . scripts/find-node.sh
 find_node "$root"
-[ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cri/containers.test.ts
+[ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cni/plugins-cards.test.ts test/cri/containers.test.ts
 
 command -v qemu-system-x86_64 >/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || {
   echo 'test-vm: installing qemu'
@@ -73,6 +74,8 @@ memory=3072
 timeout "${VM_TIMEOUT:-1200}" qemu-system-x86_64 -nodefaults -no-reboot -display none -serial stdio \
   -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory" \
   -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
+  -netdev hubport,id=net0,hubid=0 -device virtio-net-pci,netdev=net0,addr=0x10 \
+  -netdev hubport,id=net1,hubid=0 -device virtio-net-pci,netdev=net1,addr=0x11 \
   -chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
   -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
   -append 'console=ttyS0 quiet panic=-1 rdinit=/init' </dev/null | tee "$work/output"

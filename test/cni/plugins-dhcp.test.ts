@@ -229,7 +229,7 @@ test('says what the reference says, and answers the same', async () => {
         { option: 'host-name', value: 'web', fromArg: 'K8S_POD_NAME' },
         { option: '60', value: 'keel' },
       ],
-      request: [{ option: '6' }, { option: 'routers' }],
+      request: [{ option: '6' }, { option: 'routers', skipDefault: true }],
     }),
     // With another hardware address it would get another IP address.
     runtimeConfig: { mac: '02:00:00:00:50:01' },

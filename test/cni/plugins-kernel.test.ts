@@ -1,4 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
   ask,
@@ -95,7 +97,49 @@ describe.runIf(HAS.vlan)('vlan', () => {
   );
 });
 
+describe.runIf(HAS.vlan && HAS.ipvlan)('in a container', () => {
+  test.each([
+    { type: 'vlan', vlanId: 5 },
+    { type: 'ipvlan', mode: 'l2' },
+  ])('%j is made on a link of the container', async (kind) => {
+    const netns = bench.namespace();
+    makeUplink(netns);
+    const config = { ...kind, master: 'up0', linkInContainer: true, ipam };
+    const call = { containerId: newContainerId(), netns, ifname: 'net1' };
+    const result = await ours.add(config, call);
+    expect(inside(netns, 'ip', 'link', 'show', 'net1')).toContain('net1@up0');
+    await ours.check(config, { ...call, prevResult: result });
+    await ours.del(config, call);
+    expect(inside(netns, 'ip', 'link')).not.toContain('net1');
+  });
+});
+
 describe.runIf(HAS.ipvlan)('ipvlan', () => {
+  test('gets an address by DHCP, though it has the hardware address of the host', async () => {
+    const path = (name: string) => join(bench.directory, name);
+    writeFileSync(path('leases'), '');
+    const lines = [
+      'start 10.5.9.2',
+      'end 10.5.9.9',
+      'interface up1',
+      `lease_file ${path('leases')}`,
+    ];
+    lines.push(`pidfile ${path('pid')}`, 'option subnet 255.255.255.0');
+    writeFileSync(path('udhcpd.conf'), `${lines.join('\n')}\n`);
+    inside(undefined, 'ip', 'addr', 'add', '10.5.9.1/24', 'dev', 'up1');
+    const server = spawn('busybox', ['udhcpd', '-f', path('udhcpd.conf')], { stdio: 'ignore' });
+    const call = { containerId: newContainerId(), netns: bench.namespace() };
+    const config = { type: 'ipvlan', master: 'up0', ipam: { type: 'dhcp' } };
+    const own = new BuiltIn({ dhcpDirectory: bench.path('dhcp') });
+    try {
+      const result = await own.add(config, call);
+      expect(result['ips'][0].address).toMatch(/^10\.5\.9\.\d\/24$/);
+      await own.del(config, call);
+    } finally {
+      server.kill('SIGKILL');
+    }
+  });
+
   test.each([{}, { mode: 'l3' }, { mode: 'l3s', mtu: 1400 }])('%j', (keys) =>
     compare({ type: 'ipvlan', master: 'up0', ...keys, ipam }),
   );
@@ -120,6 +164,25 @@ describe.runIf(HAS.vrf)('vrf', () => {
   test.each([{ vrfname: 'red' }, { vrfname: 'red', table: 77 }])('%j', (keys) =>
     compare({ type: 'vrf', ...keys }, withInterface),
   );
+});
+
+// Elsewhere others read /etc too. Debian's reference plugins do not have the list yet.
+test.runIf(process.env['TEST_VM'] === 'yes')('tuning sets what is on the list', async () => {
+  mkdirSync('/etc/cni/tuning', { recursive: true });
+  writeFileSync('/etc/cni/tuning/allowlist.conf', '^net.ipv4.conf.IFNAME.arp_[a-z]+$\n\n');
+  const netns = bench.namespace();
+  inside(netns, 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'peer0');
+  const call = { containerId: newContainerId(), netns, prevResult: { ips: [] } };
+  const set = (key: string) =>
+    ours.add(
+      { type: 'tuning', dataDir: bench.path('tuning'), sysctl: { [`net.ipv4.conf.${key}`]: '1' } },
+      call,
+    );
+  await set('IFNAME.arp_filter');
+  expect(inside(netns, 'sysctl', '-n', 'net.ipv4.conf.eth0.arp_filter').trim()).toBe('1');
+  for (const key of ['eth0.arp_filter', 'IFNAME.rp_filter']) {
+    await expect(set(key)).rejects.toThrow(`Sysctl "net.ipv4.conf.${key}" is not allowed`);
+  }
 });
 
 describe.runIf(HAS.dummy)('dummy', () => {

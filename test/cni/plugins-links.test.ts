@@ -88,6 +88,10 @@ describe('does what the reference does', () => {
         ipam: address(),
       }),
     ],
+    [
+      'macvlan alone on its parent',
+      () => ({ type: 'macvlan', master: 'up0', mode: 'passthru', ipam: address() }),
+    ],
     ['macvlan without IPAM', () => ({ type: 'macvlan', master: 'up0', mode: 'vepa' })],
   ];
 
@@ -217,12 +221,23 @@ describe('traffic', () => {
   });
 });
 
+test('macvlan: the length of the queue of broadcasts', async () => {
+  number++;
+  uplink(undefined);
+  const config = { type: 'macvlan', master: 'up0', bcqueuelen: 77 };
+  const options = { containerId: newContainerId(), netns: bench.namespace() };
+  await ours.add(config, options);
+  const [link] = JSON.parse(inside(options.netns, 'ip', '-json', '-d', 'link', 'show', 'eth0'));
+  expect(link.linkinfo.info_data.bcqueuelen).toBe(77);
+  await ours.del(config, options);
+});
+
 test('tap: a device that stays, with owner, size and address', async () => {
   const options = { containerId: newContainerId(), netns: bench.namespace() };
   const config = {
     type: 'tap',
     mtu: 1300,
-    owner: 1000,
+    owner: 54321,
     group: 0,
     multiQueue: true,
     mac: '02:00:00:00:00:09',
@@ -241,6 +256,8 @@ test('tap: a device that stays, with owner, size and address', async () => {
         multi_queue: true,
         persist: true,
         pi: false,
+        user: 54321,
+        group: 'root',
       },
     },
   });

@@ -244,20 +244,23 @@ describe('bandwidth', () => {
 });
 
 describe('firewall', () => {
-  test('makes and removes the rules of the reference', async () => {
-    const config = { type: 'firewall', backend: 'iptables' };
-    const [theirs, mine] = await twins();
-    for (const target of [theirs, mine]) await runOn(target, 'ADD', config);
-    expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
-    await runOn(mine, 'ADD', config);
-    expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
-    await ours.check(config, mine);
-    for (const target of [theirs, mine]) await runOn(target, 'DEL', config);
-    await runOn(mine, 'DEL', config);
-    expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
-    await expect(ours.check(config, mine)).rejects.toThrow('missing');
-    await ours.del(config, { containerId: mine.containerId });
-  });
+  test.each([[{}], [{ iptablesAdminChainName: 'SITE-RULES' }]])(
+    'makes and removes the rules of the reference: %j',
+    async (more) => {
+      const config = { type: 'firewall', backend: 'iptables', ...more };
+      const [theirs, mine] = await twins();
+      for (const target of [theirs, mine]) await runOn(target, 'ADD', config);
+      expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
+      await runOn(mine, 'ADD', config);
+      expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
+      await ours.check(config, mine);
+      for (const target of [theirs, mine]) await runOn(target, 'DEL', config);
+      await runOn(mine, 'DEL', config);
+      expect(filterRules(undefined)).toEqual(filterRules(theirs.host));
+      await expect(ours.check(config, mine)).rejects.toThrow('missing');
+      await ours.del(config, { containerId: mine.containerId });
+    },
+  );
 
   test('same-bridge: what comes from another bridge is dropped, what comes from outside is not', async () => {
     const config = { type: 'firewall', ingressPolicy: 'same-bridge' };

@@ -204,15 +204,13 @@ async function moveOut(
   );
 }
 
+/** A device without a link still stands for the interface that the addresses are for. */
 function resultOf(call: PluginCall, link: Link | undefined, addresses: CniResult): CniResult {
-  const { netns } = call;
+  const of = link === undefined ? {} : { mac: formatMac(link.mac), mtu: link.mtu };
   return {
     ...addresses,
-    interfaces:
-      link === undefined
-        ? []
-        : [{ name: link.name, mac: formatMac(link.mac), mtu: link.mtu, sandbox: netns }],
-    ips: addresses.ips.map((ip) => (link === undefined ? ip : { ...ip, interface: 0 })),
+    interfaces: [{ name: call.ifname, ...of, sandbox: call.netns }],
+    ips: addresses.ips.map((ip) => ({ ...ip, interface: 0 })),
     dns: readDns(readConfig(call).get('dns')),
   };
 }

@@ -33,7 +33,10 @@ const DEFAULT_DATA_DIR = '/run/cni/tuning';
 const ALLOW_LIST = '/etc/cni/tuning/allowlist.conf';
 
 interface TuningConfig {
+  /** Values by path below /proc/sys. */
   readonly sysctls: Readonly<Record<string, string>>;
+  /** Their names as the configuration has them. */
+  readonly sysctlKeys: readonly string[];
   readonly mac: Buffer | undefined;
   readonly promisc: boolean;
   readonly mtu: number;
@@ -48,7 +51,7 @@ export function tuning(): Plugin {
   return definePlugin('tuning', {
     async add(call) {
       const config = readTuningConfig(call);
-      await checkAllowed(Object.keys(config.sysctls));
+      await checkAllowed(config.sysctlKeys);
       const result = structuredClone(requirePrevResult(call));
       using pod = openPod(call);
       setSysctls(pod, config.sysctls);
@@ -106,6 +109,7 @@ function readTuningConfig(call: PluginCall): TuningConfig {
     sysctls: Object.fromEntries(
       Object.entries(sysctls).map(([key, value]) => [sysctlPath(key, call.ifname), value]),
     ),
+    sysctlKeys: Object.keys(sysctls),
     mac,
     promisc: both('promisc')?.boolean() ?? false,
     mtu: both('mtu')?.integer(0, 0x7fffffff) ?? 0,
@@ -130,7 +134,8 @@ function sysctlPath(key: string, ifname: string): string {
   return path;
 }
 
-async function checkAllowed(paths: readonly string[]): Promise<void> {
+/** The list speaks of names as configurations have them: of IFNAME, not of the interface. */
+async function checkAllowed(keys: readonly string[]): Promise<void> {
   const list = await readTextIfExists(ALLOW_LIST);
   if (list === undefined) return;
   const patterns = list
@@ -138,10 +143,9 @@ async function checkAllowed(paths: readonly string[]): Promise<void> {
     .map((line) => line.trim())
     .filter((line) => line !== '')
     .map((line) => new RegExp(line));
-  for (const path of paths) {
-    const names = [path, path.replaceAll('/', '.')];
-    if (patterns.some((pattern) => names.some((name) => pattern.test(name)))) continue;
-    throw new CniError(CNI_ERROR.INVALID_CONFIG, `Sysctl "${path}" is not allowed`, {
+  for (const key of keys) {
+    if (patterns.some((pattern) => pattern.test(key))) continue;
+    throw new CniError(CNI_ERROR.INVALID_CONFIG, `Sysctl "${key}" is not allowed`, {
       details: `"${ALLOW_LIST}" does not have it`,
     });
   }

@@ -112,18 +112,21 @@ test('classless routes replace the router', async () => {
   await ours.del(config(), one);
 });
 
+/** To be renewed after two seconds, and long enough for a machine that is busy. */
+const SOON = ['option 0x3a 00000002', 'option 0x3b 00000064'];
+
 test('a lease is renewed', async () => {
-  await startServer(4);
+  await startServer(200, SOON);
   const one = options();
   await ours.add(config(), one);
   const first = record().lease.expireAt;
-  await expect.poll(() => record().lease.expireAt, { timeout: 10_000 }).toBeGreaterThan(first);
+  await expect.poll(() => record().lease.expireAt, { timeout: 20_000 }).toBeGreaterThan(first);
   await ours.del(config(), one);
   expect(readdirSync(records)).toEqual([]);
 });
 
 test('a lease of an earlier process is renewed and given back', async () => {
-  await startServer(4);
+  await startServer(200, SOON);
   const one = options();
   const address = { type: 'static', addresses: [{ address: '10.50.0.9/24' }] };
   await ours.add({ ...config(), ipam: address }, one);
@@ -145,7 +148,7 @@ test('a lease of an earlier process is renewed and given back', async () => {
   );
   await ours.resume();
   await expect
-    .poll(() => record().lease.expireAt, { timeout: 10_000 })
+    .poll(() => record().lease.expireAt, { timeout: 20_000 })
     .toBeGreaterThan(lease.expireAt);
   await ours.del(config(), one);
   expect(readdirSync(records)).toEqual([]);
@@ -192,7 +195,7 @@ test('without an answer ADD ends with its signal, and nothing stays', async () =
 });
 
 /** What a client says in a frame; undefined in those of others. */
-function decodeRequest(frame: Buffer): { type: string | undefined } | undefined {
+function decodeRequest(frame: Buffer): object | undefined {
   const bootp = frame.subarray(14 + 20 + 8);
   if (frame[23] !== 17 || frame.readUInt16BE(36) !== 67) return undefined;
   const options = new Map<number, string>();
@@ -216,11 +219,13 @@ test('says what the reference says, and answers the same', async () => {
   const [link] = JSON.parse(inside(undefined, 'ip', '-json', 'link', 'show', 'br0'));
   using capture = new PacketSocket(link.ifindex);
   const said = () => {
-    const messages: ReturnType<typeof decodeRequest>[] = [];
+    const messages: (object | undefined)[] = [];
     for (let got = capture.receive(); got !== undefined; got = capture.receive()) {
       messages.push(decodeRequest(got));
     }
-    return messages.filter((one) => one !== undefined);
+    // What was not answered at once was said again.
+    const texts = messages.filter((one) => one !== undefined).map((one) => JSON.stringify(one));
+    return [...new Set(texts)].map((text) => JSON.parse(text));
   };
   const all = {
     ...config({
@@ -236,7 +241,7 @@ test('says what the reference says, and answers the same', async () => {
   };
   const one = { ...options(), args: 'IgnoreUnknown=1;K8S_POD_NAME=web-0' };
   try {
-    await expect.poll(() => existsSync(socket)).toBe(true);
+    await expect.poll(() => existsSync(socket), { timeout: 20_000 }).toBe(true);
     const expected = runReference(ownHost(), 'ADD', all, one);
     const messages = said();
     runReference(ownHost(), 'DEL', all, one);
@@ -244,14 +249,14 @@ test('says what the reference says, and answers the same', async () => {
     const result = await ours.add(all, one);
     expect(comparable(result)).toEqual(comparable(expected));
     expect(said()).toEqual(messages);
-    expect(messages.map((message) => message?.type)).toEqual(['01', '03']);
+    expect(messages).toMatchObject([{ type: '01' }, { type: '03' }]);
     await ours.del(all, one);
     // That of Debian's daemon, which looks for the interface on the host, never leaves.
     expect(said()).toMatchObject([{ type: '07', clientIp: '0a320014', mac: '020000005001' }]);
   } finally {
     daemon.kill('SIGKILL');
   }
-});
+}, 90_000);
 
 test.each([
   ['is no DHCP option', { request: [{ option: 'nonsense' }] }],

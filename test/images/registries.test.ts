@@ -274,6 +274,14 @@ describe('registries.conf', () => {
     expect((await test.pull('nick')).repoTags).toEqual([`${registry.host}/team/tool:latest`]);
     expect((await test.pull('team/tool')).repoTags).toEqual([`${registry.host}/team/tool:latest`]);
     expect(empty.callsFor('GET', '/v2/team/tool/manifests/latest')).toHaveLength(1);
+    await expect(test.pull('team/other')).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringMatching(
+        new RegExp(
+          `"${registry.host}" answered 404.*before that "${empty.host}/team/other:latest"`,
+        ),
+      ),
+    });
     writeFileSync(conf(), `short-name-mode = "enforcing"\n${readFileSync(conf(), 'utf8')}`);
     await expect(test.pull('team/tool')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });

@@ -6,4 +6,5 @@ export type { LayerProgress } from './layer-fetcher.ts';
 export type { LayerLimits } from './layer-writer.ts';
 export type { PullOptions } from './pull.ts';
 export type { PullProgress } from './pull-progress.ts';
-export { ImageStore, type ImageStoreOptions } from './store.ts';
+export { ImageStore } from './store.ts';
+export type { ImageStoreOptions } from './store-parts.ts';

@@ -223,31 +223,17 @@ export class LayerFetcher {
     }
   }
 
-  async #unpack(
+  #unpack(
     { descriptor, diffId, file }: LayerRequest,
     id: string,
     progress: SharedProgress,
     signal: AbortSignal,
   ): Promise<WrittenLayer> {
     const { layout, pool, limits, refuseDevices } = this.#options;
-    const job = {
-      blob: layout.partialBlob(descriptor.digest),
-      size: descriptor.size,
-      digest: descriptor.digest,
-      diffId,
-      file,
-      directory: layout.layer(id),
-      limits,
-      refuseDevices,
-      progress: progress.buffer,
-    };
-    const stop = () => progress.abandon();
-    signal.addEventListener('abort', stop, { once: true });
-    try {
-      return await pool.perform('unpack', job, signal);
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
+    const { digest, size } = descriptor;
+    const [blob, directory] = [layout.partialBlob(digest), layout.layer(id)];
+    const job = { blob, size, digest, diffId, file, directory, limits, refuseDevices };
+    return pool.unpack(job, progress, signal);
   }
 
   /** Completes a layer that depends on those below it, and commits it for this chain only. */

@@ -141,6 +141,7 @@ export class Puller {
   ): Promise<string> {
     const { client, logger } = this.#options;
     const candidates = await client.candidates(name);
+    const failures: string[] = [];
     for (const [index, reference] of candidates.entries()) {
       try {
         const repository = await client.open(reference, credentials);
@@ -149,11 +150,9 @@ export class Puller {
         return id;
       } catch (error) {
         signal.throwIfAborted();
-        if (index === candidates.length - 1) throw error;
-        logger.debug(
-          { image: name, error },
-          `"${formatReference(reference)}": ${messageOf(error)}`,
-        );
+        if (index === candidates.length - 1) throw withEarlier(error, failures);
+        failures.push(`"${formatReference(reference)}": ${messageOf(error)}`);
+        logger.debug({ image: name, error }, failures.at(-1) ?? '');
       }
     }
     throw new KeelsonError('NOT_FOUND', `Cannot find "${name}"`, {
@@ -275,6 +274,15 @@ function fingerprint(credentials: Credentials | undefined): string {
   return createHash('sha256')
     .update(JSON.stringify(credentials ?? {}))
     .digest('hex');
+}
+
+/** The failure of the last registry that a short name was looked for at, with the others named. */
+function withEarlier(error: unknown, failures: readonly string[]): unknown {
+  if (failures.length === 0) return error;
+  return new KeelsonError(codeOf(error), messageOf(error), {
+    reason: `before that ${failures.join('; ')}`,
+    cause: error,
+  });
 }
 
 /** A kubelet knows by the first word that the registry, and not the image, is the trouble. */

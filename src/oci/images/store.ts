@@ -1,73 +1,19 @@
-import { chmod, mkdir, readdir, realpath, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { abandonOn, KeelsonError, type Logger, messageOf, Semaphore } from '../../base/index.ts';
-import {
-  type Credentials,
-  type EndpointExplanation,
-  RegistryClient,
-  type RegistryOptions,
-} from '../registry/index.ts';
-import { hostPlatform, type Platform } from '../spec/index.ts';
+import { abandonOn, KeelsonError, messageOf, Semaphore } from '../../base/index.ts';
+import type { Credentials, EndpointExplanation } from '../registry/index.ts';
 import { type ArchiveInput, loadArchive } from './archive-load.ts';
 import { type SaveOptions, saveArchive } from './archive-save.ts';
-import { BlobStore } from './blob-store.ts';
 import { type Collected, collect } from './collection.ts';
 import { findImage } from './find-image.ts';
-import type { ForeignLayers } from './image-description.ts';
-import { ImageReader, type ImageRecord } from './image-record.ts';
-import { ImageRecords, type StoredImage } from './image-records.ts';
-import { LayerFetcher } from './layer-fetcher.ts';
-import { LayerStore, visible } from './layer-store.ts';
-import type { LayerLimits } from './layer-writer.ts';
-import { Layout } from './layout.ts';
-import { Puller, type PullOptions } from './pull.ts';
+import type { ImageRecord } from './image-record.ts';
+import type { StoredImage } from './image-records.ts';
+import { visible } from './layer-store.ts';
+import type { PullOptions } from './pull.ts';
 import type { PullProgress } from './pull-progress.ts';
-import { setAside } from './stored-json.ts';
-import { UnpackPool } from './unpack-pool.ts';
+import { type ImageStoreOptions, openParts, type StoreParts } from './store-parts.ts';
 
-export interface ImageStoreOptions {
-  /** The directory that everything lies below, see `Layout`. */
-  root: string;
-  logger: Logger;
-  registry: RegistryOptions;
-  /** What images are chosen for. Default: this machine. */
-  platform?: Platform;
-  /** Layers of one image that download at the same time. Default 3. */
-  parallelLayers?: number;
-  /** Layers of all images that download at the same time. Default 8. */
-  parallelDownloads?: number;
-  /** Threads that unpack. Default: one for each core, four at most. */
-  unpackers?: number;
-  /** Keep layers packed too, so that they can be saved without the registry. Default false. */
-  keepBlobs?: boolean;
-  /** Patterns (`*` and `?`) of references that a kubelet must not remove. */
-  pinned?: readonly string[];
-  /** What becomes of images with layers that registries may not distribute. Default `refuse`. */
-  foreignLayers?: ForeignLayers;
-  /** Refuse layers with device nodes. Default false. */
-  refuseDevices?: boolean;
-  limits?: Partial<LayerLimits>;
-  /** Milliseconds after which an abandoned download is given up for good. Default one day. */
-  partialLifetime?: number;
-}
-
-const DEFAULT_LIMITS: LayerLimits = { bytes: 64 * 1024 ** 3, entries: 4_000_000 };
 const DAY = 24 * 60 * 60 * 1000;
 /** Milliseconds that closing the store waits for deletions. */
 const DELETION_PATIENCE = 2000;
-
-/** Parts of the store, made in the order in which they need each other. */
-interface Parts {
-  layout: Layout;
-  client: RegistryClient;
-  pool: UnpackPool;
-  blobs: BlobStore;
-  layers: LayerStore;
-  records: ImageRecords;
-  reader: ImageReader;
-  fetcher: LayerFetcher;
-  puller: Puller;
-}
 
 /**
  * The images of this machine. What is answered by `find` and `list` is complete, and on
@@ -75,14 +21,14 @@ interface Parts {
  */
 export class ImageStore implements AsyncDisposable {
   readonly #options: ImageStoreOptions;
-  readonly #parts: Parts;
+  readonly #parts: StoreParts;
   /** Collecting one after the other: what a second would free the first may be freeing. */
   readonly #collecting = new Semaphore(1);
   readonly #closing = new AbortController();
   /** Until the holds of before a restart are renewed, nothing may be collected. */
   #mayCollect = false;
 
-  private constructor(options: ImageStoreOptions, parts: Parts) {
+  private constructor(options: ImageStoreOptions, parts: StoreParts) {
     this.#options = options;
     this.#parts = parts;
   }
@@ -92,49 +38,7 @@ export class ImageStore implements AsyncDisposable {
    * that did not end are discarded, records that cannot be used set aside and logged.
    */
   static async open(options: ImageStoreOptions): Promise<ImageStore> {
-    const { logger } = options;
-    const layout = await makeDirectories(options.root);
-    const pool = new UnpackPool(options.unpackers === undefined ? {} : { size: options.unpackers });
-    for (const name of await readdir(layout.spool))
-      await rm(join(layout.spool, name), { force: true });
-    const blobs = await BlobStore.open(layout);
-    const layers = await LayerStore.open(layout, pool, logger);
-    const records = await ImageRecords.open(layout, logger);
-    const reader = new ImageReader(blobs, layers, options.pinned ?? []);
-    for (const image of records.list()) {
-      try {
-        await reader.load(image);
-      } catch (error) {
-        records.drop(image.id);
-        await setAside(records.path(image.id), error, { layout, logger });
-      }
-    }
-    const client = new RegistryClient(options.registry, logger);
-    const fetcher = new LayerFetcher({
-      layout,
-      layers,
-      blobs,
-      pool,
-      logger,
-      limits: { ...DEFAULT_LIMITS, ...options.limits },
-      refuseDevices: options.refuseDevices ?? false,
-      keepBlobs: options.keepBlobs ?? false,
-      downloads: options.parallelDownloads ?? 8,
-    });
-    const puller = new Puller({
-      client,
-      records,
-      reader,
-      layers,
-      blobs,
-      fetcher,
-      logger,
-      platform: options.platform ?? hostPlatform(),
-      foreignLayers: options.foreignLayers ?? 'refuse',
-      parallelLayers: options.parallelLayers ?? 3,
-    });
-    const parts = { layout, client, pool, blobs, layers, records, reader, fetcher, puller };
-    return new ImageStore(options, parts);
+    return new ImageStore(options, await openParts(options));
   }
 
   /**
@@ -258,9 +162,8 @@ export class ImageStore implements AsyncDisposable {
    * or what `docker save` writes, plain or compressed.
    */
   async load(input: ArchiveInput, { signal }: { signal: AbortSignal }): Promise<ImageRecord[]> {
-    const limits = { ...DEFAULT_LIMITS, ...this.#options.limits };
     const both = AbortSignal.any([signal, this.#closing.signal]);
-    const ids = await loadArchive(input, { ...this.#parts, limits }, both);
+    const ids = await loadArchive(input, this.#parts, both);
     return ids.flatMap((id) => this.#read(id) ?? []);
   }
 
@@ -333,18 +236,4 @@ export class ImageStore implements AsyncDisposable {
     const { keepBlobs = false } = this.#options;
     return collect({ ...this.#parts, keepBlobs, partialLifetime });
   }
-}
-
-/**
- * Makes the directories, for root alone: what is in layers may be set-uid, or have been
- * taken from others for a reason. Answers them with the real path of the root.
- */
-async function makeDirectories(root: string): Promise<Layout> {
-  await mkdir(root, { recursive: true, mode: 0o711 });
-  const layout = new Layout(await realpath(root));
-  for (const directory of layout.directories) {
-    await mkdir(directory, { recursive: true });
-    await chmod(directory, 0o700);
-  }
-  return layout;
 }

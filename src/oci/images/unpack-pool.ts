@@ -3,6 +3,9 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { KeelsonError, Semaphore } from '../../base/index.ts';
+import type { WrittenLayer } from './layer-files.ts';
+import type { SharedProgress } from './shared-progress.ts';
+import type { UnpackJob } from './unpack-layer.ts';
 import type { WorkerAnswer, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
 
 export interface UnpackPoolOptions {
@@ -40,10 +43,22 @@ export class UnpackPool implements AsyncDisposable {
     for (let n = this.#all.size; n < Math.min(tasks, this.#size); n++) this.#rest(this.#start());
   }
 
-  /**
-   * Has a worker do something. The signal counts until a worker is free; unpacking is
-   * stopped by abandoning its shared progress.
-   */
+  /** Unpacks a layer as far as `progress` says that its blob is there, to the end or until the signal. */
+  async unpack(
+    job: Omit<UnpackJob, 'progress'>,
+    progress: SharedProgress,
+    signal: AbortSignal,
+  ): Promise<WrittenLayer> {
+    const stop = () => progress.abandon();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      return await this.perform('unpack', { ...job, progress: progress.buffer }, signal);
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  /** Has a worker do something. The signal counts until a worker is free. */
   async perform<Kind extends WorkerTaskKind>(
     kind: Kind,
     job: WorkerTasks[Kind]['job'],

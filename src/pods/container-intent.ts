@@ -25,6 +25,26 @@ export function refuseOtherIds(sandbox: SandboxRecord, { security }: ContainerCo
   });
 }
 
+/** Classes of resources that other runtimes read from annotations, of a pod or a container. */
+const CLASSES = { blockio: 'block I/O', rdt: 'Intel RDT' };
+
+/** No classes are configured on this node: one that is asked for cannot be had. */
+export function refuseClasses(sandbox: SandboxRecord, config: ContainerConfig): void {
+  const pod = sandbox.config.annotations;
+  for (const [kind, title] of Object.entries(CLASSES)) {
+    const prefix = `${kind}.resources.beta.kubernetes.io`;
+    const name =
+      config.annotations[`io.kubernetes.cri.${kind}-class`] ??
+      pod[`${prefix}/container.${config.metadata.name}`] ??
+      pod[`${prefix}/pod`] ??
+      '';
+    if (name === '') continue;
+    throw new KeelsonError('INVALID_ARGUMENT', `Cannot use ${title} class "${name}"`, {
+      reason: 'Keelson has no classes of resources',
+    });
+  }
+}
+
 export async function findImage(pods: Pods, name: string): Promise<ImageRecord> {
   const image = name === '' ? undefined : await pods.images.find(name);
   if (image !== undefined) return image;

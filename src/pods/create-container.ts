@@ -4,7 +4,13 @@ import type { ImageRecord } from '../oci/images/index.ts';
 import { killMonitor } from '../oci/runtime/index.ts';
 import type { ContainerConfig } from './config.ts';
 import { decideBundle, writeBundle } from './container-bundle.ts';
-import { findImage, intentOf, refuseOtherIds, refusePrivilege } from './container-intent.ts';
+import {
+  findImage,
+  intentOf,
+  refuseClasses,
+  refuseOtherIds,
+  refusePrivilege,
+} from './container-intent.ts';
 import { type ContainerPaths, containerPaths } from './container-paths.ts';
 import {
   checkMountPoints,
@@ -63,6 +69,7 @@ async function create(
     refuseContainerInSandbox(config, sandbox.handler);
   }
   refuseOtherIds(sandbox, config);
+  refuseClasses(sandbox, config);
   // All handlers have their images in one store: it need only be one of them.
   pods.runtimes.get(config.image.runtimeHandler);
   const image = await findImage(pods, config.image.image);

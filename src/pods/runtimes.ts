@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { KeelsonError, NEVER } from '../base/index.ts';
 import { OciRuntime, type OciRuntimeOptions } from '../oci/runtime/index.ts';
 
@@ -49,7 +50,40 @@ export class Runtimes {
   }
 
   async #ask(handler: string): Promise<HandlerFeatures> {
-    const features = await this.get(handler).features(NEVER);
-    return { mountOptions: features?.mountOptions, ociVersion: features?.ociVersionMax };
+    const runtime = this.get(handler);
+    const features = await runtime.features(NEVER);
+    const known = features?.mountOptions ?? (await unsaidOptions(runtime));
+    return {
+      mountOptions: canSetRecursively(release()) ? known : withoutRecursive(known),
+      ociVersion: features?.ociVersionMax,
+    };
   }
+}
+
+/**
+ * crun tells its features from 1.9 on, and knows recursive options from 1.4 on. Undefined
+ * for a runtime of which nothing is known.
+ */
+async function unsaidOptions(runtime: OciRuntime): Promise<string[] | undefined> {
+  if (runtime.type !== 'crun') return undefined;
+  const line = await runtime.version(NEVER);
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(line) ?? [];
+  return isAtLeast([major, minor], [1, 4]) ? ['rro'] : undefined;
+}
+
+/** mount_setattr(2), which recursive options need, is in Linux 5.12. */
+function canSetRecursively(kernel: string): boolean {
+  return isAtLeast(kernel.split('.'), [5, 12]);
+}
+
+function withoutRecursive(options: readonly string[] | undefined): string[] | undefined {
+  return options?.filter((option) => option !== 'rro');
+}
+
+function isAtLeast(
+  [major, minor]: readonly (string | undefined)[],
+  [wantedMajor, wantedMinor]: readonly [number, number],
+): boolean {
+  const [first, second] = [Number(major), Number(minor)];
+  return first > wantedMajor || (first === wantedMajor && second >= wantedMinor);
 }

@@ -186,16 +186,25 @@ test('mounts of a container reach the host when it may', async () => {
 test('recursive read-only mounts: as Status says, else refused by name', async () => {
   const { runtimeHandlers } = await suite.daemon.runtime.status();
   const able = runtimeHandlers.find(({ name }) => name === '')!.features!.recursiveReadOnlyMounts;
-  const config = (changes: DeepPartial<Mount>) =>
-    containerConfig(suite.image, {
-      mounts: [{ containerPath: '/data', hostPath: host, recursiveReadOnly: true, ...changes }],
-    });
-  const plain = createContainer(suite.daemon, pod, config({ readonly: true }));
-  if (able) await plain;
-  else
-    await expect(plain).rejects.toMatchObject({ details: expect.stringMatching(/RROUnsupported/) });
-  const wrong = createContainer(suite.daemon, pod, config({ readonly: false }));
-  await expect(wrong).rejects.toMatchObject({ details: expect.stringMatching(/RROUnsupported/) });
+  const inner = join(shared, 'outer/inner');
+  await mkdir(inner, { recursive: true });
+  await output('mount', '-t', 'tmpfs', 'keelson-inner', inner);
+  const mount = { containerPath: '/data', hostPath: join(shared, 'outer'), readonly: true };
+  const write = 'touch /data/x || echo outer; touch /data/inner/x || echo inner';
+  const refused = async (given: DeepPartial<Mount>) =>
+    (await say(write, [given])).filter((line) => line === 'outer' || line === 'inner');
+  expect(await refused(mount)).toEqual(['outer']);
+  const recursive = { ...mount, recursiveReadOnly: true };
+  const config = (given: DeepPartial<Mount>) => containerConfig(suite.image, { mounts: [given] });
+  const byName = { details: expect.stringMatching(/^RROUnsupported: /) };
+  if (able) {
+    expect(await refused(recursive)).toEqual(['outer', 'inner']);
+  } else {
+    const call = createContainer(suite.daemon, pod, config(recursive));
+    await expect(call).rejects.toMatchObject(byName);
+  }
+  const wrong = createContainer(suite.daemon, pod, config({ ...recursive, readonly: false }));
+  await expect(wrong).rejects.toMatchObject(byName);
 });
 
 test('what cannot be a mount is refused', async () => {

@@ -201,3 +201,22 @@ test('a container sees its cgroup, read-only', async () => {
   expect(Number(lines[0])).toBeGreaterThan(0);
   expect(lines.at(-1)).toBe('refused');
 });
+
+test('classes of block I/O and RDT are refused, as none are configured', async () => {
+  const { daemon, image } = suite;
+  const attempt = (pod: Pod, annotations: Record<string, string> = {}, name = 'main') =>
+    codeOf(
+      createContainer(daemon, pod, containerConfig(image, { annotations, metadata: { name } })),
+    );
+  const plain = await runPod(daemon);
+  expect(await attempt(plain, { 'io.kubernetes.cri.blockio-class': 'slow' })).toBe(
+    'INVALID_ARGUMENT',
+  );
+  const classes = {
+    'rdt.resources.beta.kubernetes.io/container.main': 'gold',
+    'blockio.resources.beta.kubernetes.io/container.other': 'slow',
+  };
+  const pod = await runPod(daemon, { annotations: classes });
+  expect(await attempt(pod)).toBe('INVALID_ARGUMENT');
+  expect(await attempt(pod, {}, 'third')).toBe('OK');
+});

@@ -88,6 +88,15 @@ test('a user other than root has no effective capabilities', async () => {
   expect({ effective, ambient }).toEqual({ effective: [], ambient: [] });
 });
 
+test('ambient capabilities are also those of users other than root', async () => {
+  const changed = await capabilities({
+    runAsUser: { value: 1000n },
+    capabilities: { addAmbientCapabilities: ['NET_BIND_SERVICE'] },
+  });
+  expect(changed.ambient).toEqual(['CAP_NET_BIND_SERVICE']);
+  expect(changed.effective).toEqual(['CAP_NET_BIND_SERVICE']);
+});
+
 test('a capability that is none is refused', async () => {
   const unknown = { capabilities: { addCapabilities: ['NO_SUCH_CAPABILITY'] } };
   expect(await refusal(unknown)).toBe('INVALID_ARGUMENT');

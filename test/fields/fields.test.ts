@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { toContainerConfig } from '../../src/cri/container-config.ts';
 import { toSandboxConfig } from '../../src/cri/sandbox-config.ts';
 import { ContainerConfig, PodSandboxConfig } from '../../src/gen/runtime/v1/api.ts';
+import { hasCode, hasTest, readPage } from './page.ts';
 import { configProperties, type Property } from './reads.ts';
 import { type Visit, walk } from './walk.ts';
 
@@ -96,4 +97,13 @@ test('each value that is kept of it is read by the code that makes pods', () => 
   expect(declared.size).toBeGreaterThan(70);
   const unread = [...declared].filter((property) => !read.has(property));
   expect(unread.sort()).toEqual(TOLD.toSorted());
+});
+
+test('docs/fields.md has each field once, and code and tests that are there', () => {
+  const rows = readPage();
+  const walked = visits.map(({ field }) => field).filter((field) => !field.startsWith('Windows'));
+  expect(rows.map(({ field }) => field).sort()).toEqual([...new Set(walked)].sort());
+  const files = rows.flatMap(({ code }) => code);
+  expect(files.filter((path) => !hasCode(path))).toEqual([]);
+  expect(rows.filter((row) => !hasTest(row))).toEqual([]);
 });

@@ -126,7 +126,10 @@ describe('a plugin program', () => {
         network: 'net',
         containerId: 'c1',
         ifname: 'eth0',
+        netns: '/run/netns/c1',
         program: join(plugins.bin, 'it'),
+        input: JSON.stringify(call().config),
+        result: expect.stringContaining('"10.0.0.2/8"'),
       },
     ]);
   });

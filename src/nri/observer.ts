@@ -10,7 +10,7 @@ import type {
   SandboxChanges,
   SandboxRecord,
 } from '../pods/index.ts';
-import { limitsMessage } from './adjust/index.ts';
+import { limitsMessage, type RuntimeAbility } from './adjust/index.ts';
 import { agreeOnContainer } from './create.ts';
 import { containerMessage, podMessage } from './messages.ts';
 import type { Plugin } from './plugin.ts';
@@ -135,8 +135,7 @@ export class NriObserver implements LifecycleObserver, AsyncDisposable {
     const { id, handler } = proposal.container;
     const agreement = await this.plugins.inTurn(
       () => this.#begin(id),
-      async () =>
-        agreeOnContainer(this.plugins, proposal, await this.#pods.runtimes.features(handler)),
+      async () => agreeOnContainer(this.plugins, proposal, await abilityOf(this.#pods, handler)),
     );
     await this.#grant(agreement?.wishes);
     return agreement?.adjusted;
@@ -267,6 +266,11 @@ export class NriObserver implements LifecycleObserver, AsyncDisposable {
       this.#background.delete(work);
     }
   }
+}
+
+async function abilityOf({ runtimes }: Pods, handler: string): Promise<RuntimeAbility> {
+  const { ociVersion } = await runtimes.features(handler);
+  return { ociVersion, hasOwnKernel: runtimes.get(handler).needsSandbox };
 }
 
 function always(): boolean {

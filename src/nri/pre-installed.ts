@@ -12,8 +12,9 @@ import {
 import {
   type ChildProcess,
   exitOf,
-  killGroup,
+  identifyProcess,
   processesWithVariable,
+  signalProcess,
   start,
 } from '../linux/index.ts';
 import { checkName } from './plugin.ts';
@@ -50,8 +51,8 @@ export async function findInstalled(
   return found;
 }
 
-/** The variable by which a daemon knows plugins that it started before it was killed. */
-const OWNER = 'KEELSON_NRI_STATE';
+/** The variable by which a daemon knows the processes of a plugin: its state directory and the plugin. */
+const OWNER = 'KEELSON_NRI_PLUGIN';
 
 /** How long a plugin may take to end after SIGTERM, in milliseconds. */
 const PATIENCE = 2000;
@@ -69,7 +70,7 @@ export class StartedPlugins {
   /** Ends those that a daemon which was killed left behind. */
   async endStale(): Promise<void> {
     if ((await readTextIfExists(this.#marker)) === undefined) return;
-    for (const pid of await processesWithVariable(OWNER, this.#stateDirectory)) killGroup(pid);
+    await killProcesses((owner) => owner.startsWith(`${this.#stateDirectory}:`));
   }
 
   /** Starts one. It speaks on the socket, which is its file descriptor 3. */
@@ -83,7 +84,7 @@ export class StartedPlugins {
         NRI_PLUGIN_NAME: name,
         NRI_PLUGIN_IDX: index,
         NRI_PLUGIN_SOCKET: '3',
-        [OWNER]: this.#stateDirectory,
+        [OWNER]: this.#ownerOf({ index, name }),
       },
     });
     const socket = child.stdio[3] as Socket;
@@ -92,14 +93,23 @@ export class StartedPlugins {
   }
 
   /** Ends one, and whatever it started. */
-  async end(child: ChildProcess): Promise<void> {
-    if (child.pid === undefined) return;
-    const { promise: ended, resolve } = Promise.withResolvers<void>();
-    child.once('exit', () => resolve());
+  async end(plugin: Installed, child: ChildProcess): Promise<void> {
     if (child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGTERM');
       await Promise.race([ended, sleep(PATIENCE)]);
     }
-    killGroup(child.pid);
+    await killProcesses((owner) => owner === this.#ownerOf(plugin));
+  }
+
+  #ownerOf({ index, name }: Pick<Installed, 'index' | 'name'>): string {
+    return `${this.#stateDirectory}:${index}-${name}`;
+  }
+}
+
+async function killProcesses(isOwner: (owner: string) => boolean): Promise<void> {
+  for (const pid of await processesWithVariable(OWNER, isOwner)) {
+    const found = identifyProcess(pid);
+    if (found !== undefined) signalProcess(found, 'SIGKILL');
   }
 }

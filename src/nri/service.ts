@@ -73,7 +73,7 @@ export class Nri implements AsyncDisposable {
     await Promise.all(installed.map((plugin) => this.#launch(plugin)));
     if (settings.disableConnections) return;
     try {
-      this.#server = await listen(settings.socketPath, (socket) => void this.#welcome({ socket }));
+      this.#server = await listen(settings.socketPath, (socket) => void this.#welcome(socket));
     } catch (error) {
       logger.error({ error }, `no NRI plugin can connect: ${messageOf(error)}`);
     }
@@ -111,23 +111,22 @@ export class Nri implements AsyncDisposable {
     logger.info({ path: installed.path }, 'starting an NRI plugin');
     try {
       const { child, socket } = await this.#started.start(installed);
-      await this.#welcome({ socket, installed, child });
+      await this.#welcome(socket, { installed, child });
     } catch (error) {
       logger.error({ path: installed.path, error }, `cannot start it: ${messageOf(error)}`);
     }
   }
 
   /** Serves a plugin until it takes part, or has failed to. */
-  async #welcome(from: {
-    socket: Socket;
-    installed?: Installed;
-    child?: ChildProcess;
-  }): Promise<void> {
+  async #welcome(
+    socket: Socket,
+    program?: { installed: Installed; child: ChildProcess },
+  ): Promise<void> {
     const { settings, version, logger } = this.#options;
     const { registrationTimeout, requestTimeout } = settings;
     const plugin = new Plugin({
-      socket: from.socket,
-      started: from.installed,
+      socket,
+      started: program?.installed,
       terms: { version, registrationTimeout, requestTimeout },
       runtime: this.#observer,
       logger,
@@ -137,7 +136,7 @@ export class Nri implements AsyncDisposable {
       this.#plugins.delete(plugin);
       const fields = { plugin: plugin.name, reason: messageOf(reason) };
       logger.warn(fields, 'an NRI plugin is disconnected');
-      if (from.child !== undefined) await this.#started.end(from.child);
+      if (program !== undefined) await this.#started.end(program.installed, program.child);
       this.#ending.delete(ended);
     });
     this.#ending.add(ended);

@@ -17,6 +17,7 @@ import type {
   RuntimeConfig,
   Seccomp,
 } from '../../oci/spec/index.ts';
+import { resourceClaims } from './claims.ts';
 import { toNumber } from './limits.ts';
 import { refusal } from './refusal.ts';
 import { adjustList, adjustMap, split } from './removal.ts';
@@ -28,6 +29,7 @@ export function adjustLinux(
   wanted: LinuxContainerAdjustment,
   runtime: RuntimeAbility,
 ): RuntimeConfig {
+  if (runtime.hasOwnKernel) refuseHostKernel(wanted);
   const linux: LinuxConfig = {
     ...spec.linux,
     ...devicesFor(spec.linux, wanted),
@@ -56,6 +58,22 @@ export function adjustLinux(
   const rdtClass = wanted.resources?.rdtClass?.value;
   if (rdtClass !== undefined && rdtClass !== '') linux.intelRdt = { closID: rdtClass };
   return { ...spec, linux: wanted.rdt === undefined ? linux : withRdt(linux, wanted.rdt, runtime) };
+}
+
+/** Such a runtime would leave these out without a word. */
+function refuseHostKernel(wanted: LinuxContainerAdjustment): void {
+  const { devices, namespaces, sysctl, resources, cgroupsPath } = wanted;
+  const asked = {
+    devices: devices.length > 0,
+    namespaces: namespaces.length > 0,
+    sysctls: Object.keys(sysctl).length > 0,
+    'a cgroup': cgroupsPath !== '',
+    'a seccomp policy': wanted.seccompPolicy !== undefined,
+    'an RDT class': wanted.rdt !== undefined,
+    limits: resources !== undefined && resourceClaims(resources).length > 0,
+  };
+  const [what] = Object.entries(asked).find(([, isAsked]) => isAsked) ?? [];
+  if (what !== undefined) throw refusal(what, 'its runtime has a kernel of its own for each pod');
 }
 
 /** Device nodes, each with the right to use it, and rules that are asked for by themselves. */

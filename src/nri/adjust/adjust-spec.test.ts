@@ -28,7 +28,8 @@ const SPEC: RuntimeConfig = {
   },
 };
 
-const NEW = { ociVersion: '1.3.0' };
+const NEW = { ociVersion: '1.3.0', hasOwnKernel: false };
+const OLD = { ...NEW, ociVersion: '1.0.2-dev' };
 
 function adjust(wanted: DeepPartial<ContainerAdjustment>, runtime = NEW): RuntimeConfig {
   const before = structuredClone(SPEC);
@@ -122,10 +123,10 @@ describe('the process', () => {
         runtime: 10,
       },
     });
-    expect(() => adjust(wanted, { ociVersion: '1.0.2-dev' })).toThrow(
+    expect(() => adjust(wanted, OLD)).toThrow(
       'Cannot set the I/O priority of a container: its OCI runtime knows 1.0.2-dev',
     );
-    expect(() => adjust({ linux: { scheduler: { policy: 3 } } }, { ociVersion: '1.0.2' })).toThrow(
+    expect(() => adjust({ linux: { scheduler: { policy: 3 } } }, OLD)).toThrow(
       'Cannot set the scheduler',
     );
     expect(process({ linux: { ioPriority: { class: 0 }, scheduler: { policy: 0 } } })).toEqual(
@@ -189,7 +190,7 @@ test('namespaces are joined, made and left', () => {
     ...[{ type: 'mount' }, { type: 'pid' }, { type: 'ipc', path: '/ipc' }],
   ]);
   expect(() => linux({ namespaces: [{ type: 'space' }] })).toThrow('namespace "space"');
-  expect(() => linux({ namespaces: [{ type: 'time' }] }, { ociVersion: '1.0.2' })).toThrow(
+  expect(() => linux({ namespaces: [{ type: 'time' }] }, OLD)).toThrow(
     'Cannot set the time namespace',
   );
 });
@@ -246,7 +247,7 @@ test('what came with version 1.3 of the specification needs a runtime that knows
   expect(linux({ rdt: { ...rdt, enableMonitoring: { value: true } } }).intelRdt).toEqual({
     ...{ closID: 'gold', schemata: ['L3:0=f'], enableMonitoring: true },
   });
-  const old = { ociVersion: '1.2.1' };
+  const old = { ...NEW, ociVersion: '1.2.1' };
   expect(() => linux({ netDevices }, old)).toThrow('Cannot set the network devices');
   expect(() => linux({ memoryPolicy: { mode: 2 } }, old)).toThrow('Cannot set the memory policy');
   expect(() => linux({ rdt }, old)).toThrow('Cannot set the RDT schemata');
@@ -258,4 +259,17 @@ test('an RDT class can be named either way, and taken away', () => {
   expect(gold.intelRdt).toEqual({ closID: 'gold' });
   const removal = ContainerAdjustment.fromPartial({ linux: { rdt: { remove: true } } });
   expect(adjustSpec({ ...SPEC, linux: gold }, removal, NEW).linux).not.toHaveProperty('intelRdt');
+});
+
+test.each<[string, DeepPartial<ContainerAdjustment['linux'] & {}>]>([
+  ['devices', { devices: [{ path: '/dev/x', type: 'c' }] }],
+  ['namespaces', { namespaces: [{ type: 'pid' }] }],
+  ['sysctls', { sysctl: { a: '1' } }],
+  ['a cgroup', { cgroupsPath: '/x' }],
+  ['a seccomp policy', { seccompPolicy: { defaultAction: 'SCMP_ACT_ALLOW' } }],
+  ['limits', { resources: { pids: { limit: 1n } } }],
+])('a runtime with a kernel of its own gives no %s', (what, wanted) => {
+  expect(() => linux(wanted, { ...NEW, hasOwnKernel: true })).toThrow(
+    `Cannot give a container ${what}: its runtime has a kernel of its own`,
+  );
 });

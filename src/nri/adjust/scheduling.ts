@@ -15,6 +15,8 @@ import { toNumber } from './limits.ts';
 export interface RuntimeAbility {
   /** The newest version of the specification that it knows; undefined if it does not say. */
   ociVersion: string | undefined;
+  /** Whether it gives each pod a kernel of its own (gVisor), which lacks much of the host's. */
+  hasOwnKernel: boolean;
 }
 
 /**

@@ -34,7 +34,8 @@ export class Plugins {
       return undefined;
     }
     using _turn = await this.#turn.acquire();
-    return mark() ? ask() : undefined;
+    // Awaited here: the turn is over when all have answered.
+    return mark() ? await ask() : undefined;
   }
 
   /** Lets a plugin in once `prepare` is done; events that happen meanwhile wait for that. */

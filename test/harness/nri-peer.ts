@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as api from '../../src/gen/nri/v1alpha1/api.ts';
 import { Request, Response } from '../../src/gen/ttrpc/ttrpc.ts';
 
@@ -16,6 +17,8 @@ export interface PluginAnswer {
   bytes?: string;
   /** Bytes in place of the response message, in hexadecimal. */
   payload?: string;
+  /** It takes its time: so many milliseconds. */
+  delay?: number;
   /** An UpdateContainers request that it makes before it answers. */
   update?: object;
 }
@@ -50,6 +53,9 @@ export class NriPeer {
   readonly #streams = new Map<number, Buffer>();
   #trunk: Buffer = Buffer.alloc(0);
   #nextStream = 1;
+  #asked = 0;
+  /** The most requests that it had not answered yet at a time. */
+  mostAsked = 0;
 
   constructor(socket: Socket, options: PeerOptions) {
     this.#socket = socket;
@@ -99,12 +105,20 @@ export class NriPeer {
 
   /** Answers a request of the daemon, well or badly. */
   async #serve(stream: number, body: Uint8Array): Promise<void> {
+    this.#asked++;
+    this.mostAsked = Math.max(this.mostAsked, this.#asked);
+    await this.#answer(stream, body);
+    this.#asked--;
+  }
+
+  async #answer(stream: number, body: Uint8Array): Promise<void> {
     const { service, method, payload } = Request.decode(body);
     if (service !== 'nri.pkg.api.v1alpha1.Plugin') throw new Error(`Called ${service}`);
     const type = messages(method === 'StateChange' ? 'StateChangeEvent' : `${method}Request`);
     const request = type.toJSON(type.decode(payload)) as { more?: boolean };
     this.#options.note({ method, request });
     const answer = this.#options.answers()[method] ?? {};
+    if (answer.delay !== undefined) await sleep(answer.delay);
     if (answer.update !== undefined) await this.update(answer.update);
     if (answer.hang) return;
     if (answer.exit) this.#options.exit();

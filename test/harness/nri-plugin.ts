@@ -73,6 +73,11 @@ export class ConnectedPlugin extends TestPlugin {
     this.events = [];
   }
 
+  /** The most requests that waited for its answer at a time. */
+  get mostAsked(): number {
+    return this.#peer.mostAsked;
+  }
+
   /** Calls UpdateContainers. */
   // biome-ignore lint/suspicious/noExplicitAny: tests know the messages.
   update(request: object): Promise<any> {

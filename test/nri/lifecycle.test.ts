@@ -127,6 +127,20 @@ test('a plugin gets what it subscribed to; the first by index is asked first', a
   await daemon.removePods();
 });
 
+test('a plugin is asked one thing at a time, however much happens', async () => {
+  const { daemon } = suite;
+  const delay = { delay: 30 };
+  const plugin = await connect('10-slow', {
+    RunPodSandbox: delay,
+    StopPodSandbox: delay,
+    RemovePodSandbox: delay,
+  });
+  await Promise.all([1, 2, 3, 4].map(() => runPod(daemon)));
+  await daemon.removePods();
+  expect(plugin.methods).toHaveLength(2 + 4 * 3);
+  expect(plugin.mostAsked).toBe(1);
+});
+
 test('a plugin without a method learns of the event through StateChange', async () => {
   const { daemon } = suite;
   const unimplemented = { error: { code: 12, message: 'not here' } };

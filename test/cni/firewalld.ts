@@ -51,8 +51,13 @@ export class Firewalld {
   static async start(directory: string): Promise<Firewalld> {
     const one = new Firewalld(directory);
     one.startBus();
-    await vi.waitUntil(() => existsSync(join(directory, 'bus')), { timeout: 10_000 });
-    return one;
+    try {
+      await vi.waitUntil(() => existsSync(join(directory, 'bus')), { timeout: 10_000 });
+      return one;
+    } catch (error) {
+      await one.stop();
+      throw error;
+    }
   }
 
   startBus(): void {

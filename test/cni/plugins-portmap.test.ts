@@ -149,7 +149,7 @@ describe.each([['nftables'], ['iptables']])('%s', (backend) => {
     const client = udpSocket(far, 4444);
     const say = async (text: string) => {
       client.send(text, 5353, '192.0.2.1');
-      await expect.poll(() => heard.join()).toContain(text);
+      await expect.poll(() => heard.join(), { timeout: 10_000 }).toContain(text);
     };
     try {
       // Connections are tracked only once there is NAT.

@@ -6,14 +6,16 @@ import { CsiClient, type DriverDescription, describeDriver } from './csi/protoco
 /** CSI for one command: the driver of this host, and a look at any driver. */
 export function csiTool(version: string): CsiTool {
   return {
-    async hostPath({ logLevel, ...settings }, signal) {
+    async hostPath({ logLevel, registrationDir, ...settings }, signal) {
       const level = LOG_LEVELS.find((each) => each === logLevel);
       if (level === undefined) {
         throw new KeelsonError('INVALID_ARGUMENT', `Unknown log level "${logLevel}"`, {
           hint: `one of ${LOG_LEVELS.join(', ')}`,
         });
       }
-      await serveHostPath({ ...settings, version, logger: createLogger(level), signal });
+      const registrationDirectory = registrationDir;
+      const logger = createLogger(level);
+      await serveHostPath({ ...settings, registrationDirectory, version, logger, signal });
     },
     async probe(socket, { timeout, signal }) {
       using driver = new CsiClient(socket, { timeout });

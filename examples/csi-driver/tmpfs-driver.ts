@@ -96,10 +96,12 @@ export const driver: CsiDriver = {
     return {};
   },
 
-  async nodeUnstageVolume({ volumeId, stagingTargetPath }) {
-    unmount(stagingTargetPath);
+  async nodeUnstageVolume({ volumeId, stagingTargetPath: path }) {
     const volume = volumes.get(volumeId);
-    if (volume?.staged?.path === stagingTargetPath) volume.staged = undefined;
+    // What is mounted there may be another volume. One that is not known is of a driver before.
+    if (volume && volume.staged?.path !== path) return {};
+    unmount(path);
+    if (volume) volume.staged = undefined;
     return {};
   },
 
@@ -119,8 +121,10 @@ export const driver: CsiDriver = {
   },
 
   async nodeUnpublishVolume({ volumeId, targetPath }) {
+    const volume = volumes.get(volumeId);
+    if (volume && !volume.published.has(targetPath)) return {};
     await removeTarget(targetPath);
-    volumes.get(volumeId)?.published.delete(targetPath);
+    volume?.published.delete(targetPath);
     return {};
   },
 

@@ -16,6 +16,7 @@ interface HostPathFlags {
   root: string;
   nodeId?: string;
   name?: string;
+  registrationDir?: string;
   logLevel: string;
 }
 
@@ -27,6 +28,7 @@ function hostPathCommand(parent: Command, context: Context): void {
     .option('--root <dir>', 'where volumes and snapshots are kept', '/var/lib/keelson/hostpath')
     .option('--node-id <id>', 'what this node is called (default: the name of the host)')
     .option('--name <name>', 'what the driver is called (default: hostpath.csi.keelson)')
+    .option('--registration-dir <dir>', 'where the daemon, or a kubelet, looks for drivers')
     .option('--log-level <level>', 'what is logged, from trace to silent', 'info')
     .action(async ({ endpoint = context.env['CSI_ENDPOINT'], ...flags }: HostPathFlags) => {
       if (endpoint === undefined) {

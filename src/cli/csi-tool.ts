@@ -4,6 +4,8 @@ export interface HostPathSettings {
   readonly root: string;
   readonly nodeId?: string;
   readonly name?: string;
+  /** Where a kubelet or the daemon looks for drivers. */
+  readonly registrationDir?: string;
   readonly logLevel: string;
 }
 

@@ -5,7 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { callsOf, SocketClient } from '../../src/csi/protocol/index.ts';
 import { csiTool } from '../../src/csi-tool.ts';
+import { RegistrationService } from '../../src/gen/pluginregistration/v1/api.ts';
 import { waitFor } from '../harness/index.ts';
 import { keelson as run } from './fake-cri.ts';
 
@@ -25,9 +27,11 @@ const keelson = (...args: string[]) =>
 test('hostpath runs until SIGTERM, and probe tells what it can do', async () => {
   const socket = join(directory, 'csi.sock');
   const root = join(directory, 'root');
+  const registry = join(directory, 'registry');
+  const options = ['--root', root, '--node-id', 'n1', '--registration-dir', registry];
   const program = spawn(
     process.execPath,
-    [MAIN, 'csi', 'hostpath', '--root', root, '--node-id', 'n1', '--name', 'mine.example.com'],
+    [MAIN, 'csi', 'hostpath', ...options, '--name', 'mine.example.com'],
     { env: { ...process.env, CSI_ENDPOINT: `unix://${socket}` }, stdio: 'ignore' },
   );
   const ended = once(program, 'exit');
@@ -44,11 +48,19 @@ test('hostpath runs until SIGTERM, and probe tells what it can do', async () => 
     ...{ name: 'mine.example.com', ready: true, expansion: ['ONLINE'] },
     node: { nodeId: 'n1', maxVolumes: '0' },
   });
+  const registration = join(registry, 'mine.example.com-reg.sock');
+  await waitFor('the registration socket', () => existsSync(registration));
+  using kubelet = new SocketClient(registration, 10_000);
+  const { getInfo } = callsOf(kubelet, RegistrationService, 'mine');
+  expect(await getInfo({})).toEqual({
+    ...{ type: 'CSIPlugin', name: 'mine.example.com', endpoint: socket },
+    supportedVersions: ['1.0.0'],
+  });
   const second = await keelson('hostpath', '--endpoint', `${directory}/b.sock`, '--root', root);
   expect(second).toMatchObject({ code: 1, stderr: expect.stringContaining('is in use') });
   program.kill('SIGTERM');
   expect(await ended).toEqual([0, null]);
-  expect(existsSync(socket)).toBe(false);
+  expect([socket, registration].filter((path) => existsSync(path))).toEqual([]);
 });
 
 test.each([

@@ -193,6 +193,20 @@ export function nodeSuite(get: Get): void {
     });
   });
 
+  describe('NodeUnpublishVolume, NodeUnstageVolume', () => {
+    test('what is at the path of another volume stays there', async () => {
+      const subject = get();
+      const [used, idle] = [await subject.create(), await subject.create()];
+      const staging = await subject.stage(used);
+      const target = await subject.publish(used, staging);
+      await subject.unpublish(idle, target);
+      await subject.unstage(idle, staging);
+      await write(subject, target, 'kept');
+      expect(await read(subject, target, 4)).toBe('kept');
+      expect(mounted(target)).toBe(1);
+    });
+  });
+
   describe('NodeGetVolumeStats', () => {
     const stats = (volumeId: string, volumePath: string) =>
       get().client.node.nodeGetVolumeStats({ volumeId, volumePath, stagingTargetPath: '' });

@@ -3,6 +3,7 @@ import { KeelsonError, type Logger } from '../../base/index.ts';
 import { lockFile, Measuring } from '../../linux/index.ts';
 import type { CsiDriver } from '../kit/driver.ts';
 import { DriverServer } from '../kit/driver-server.ts';
+import { Registrar } from '../registration/index.ts';
 import type { HostPathContext } from './context.ts';
 import { controllerMethods } from './controller.ts';
 import { Layout } from './layout.ts';
@@ -114,14 +115,31 @@ async function lockRoot(layout: Layout): Promise<AsyncDisposable> {
   }
 }
 
+export interface ServeOptions extends HostPathOptions {
+  /** `unix:///PATH.sock`. */
+  readonly endpoint: string;
+  /** The directory where a kubelet or Keelson looks for drivers. Left out: whoever wants this one knows where it is. */
+  readonly registrationDirectory?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
 /** Serves the host-path driver until the signal aborts. */
-export async function serveHostPath(
-  options: HostPathOptions & { endpoint: string; signal: AbortSignal },
-): Promise<void> {
-  const { endpoint, logger, signal } = options;
+export async function serveHostPath(options: ServeOptions): Promise<void> {
+  const { endpoint, logger, signal, registrationDirectory: directory } = options;
   await using hostpath = await HostPathDriver.open(options);
   await using server = await DriverServer.open(hostpath.driver, { endpoint, logger });
   logger.info({ endpoint: server.path }, `driver "${hostpath.driver.name}" listens`);
+  const driver = hostpath.driver.name;
+  await using _registrar =
+    directory === undefined
+      ? undefined
+      : await Registrar.open({
+          ...{ driver, directory, endpoint: server.path },
+          registered(ok, error) {
+            if (ok) logger.info({ directory }, `driver "${driver}" is registered`);
+            else logger.error({ directory }, `driver "${driver}" is not registered: ${error}`);
+          },
+        });
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });

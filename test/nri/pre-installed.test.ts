@@ -1,8 +1,21 @@
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { leftoversUnder, PluginProgram, pluginsOf, prepareDaemon } from '../harness/index.ts';
+
+test('a socket that another process listens on is left to it, and the daemon serves', async () => {
+  await using daemon = await prepareDaemon({ network: 'none' });
+  const other = createServer().listen(daemon.paths.nriSocket);
+  await once(other, 'listening');
+  await daemon.start();
+  expect(daemon.log).toMatch(/no NRI plugin can connect: Socket .*nri.sock\\" is in use/);
+  await daemon.stop();
+  expect(existsSync(daemon.paths.nriSocket)).toBe(true);
+  other.close();
+});
 
 test('a pre-installed plugin is started, configured and ended with the daemon', async () => {
   await using daemon = await prepareDaemon({

@@ -3,12 +3,12 @@ import {
   type KeyValue,
   Signal,
 } from '../gen/runtime/v1/api.ts';
-import type { ContainerConfig } from '../pods/index.ts';
+import { type ContainerConfig, NO_RESOURCES } from '../pods/index.ts';
 import { toSecurity } from './container-security.ts';
 import { toImageReference } from './image-spec.ts';
 import { invalid, noNul, required } from './invalid.ts';
 import { toMount } from './mount.ts';
-import { NO_RESOURCES, toResources } from './resources.ts';
+import { toResources } from './resources.ts';
 
 /** Checks a ContainerConfig and puts it into plain values. */
 export function toContainerConfig(given: CriContainer | undefined): ContainerConfig {

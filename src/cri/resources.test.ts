@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { LinuxContainerResources } from '../gen/runtime/v1/api.ts';
-import { fromResources, NO_RESOURCES, toResources } from './resources.ts';
+import { NO_RESOURCES } from '../pods/index.ts';
+import { fromResources, toResources } from './resources.ts';
 
 const convert = (given: Parameters<typeof LinuxContainerResources.fromPartial>[0]) =>
   toResources('config.linux.resources', LinuxContainerResources.fromPartial(given));

@@ -26,20 +26,6 @@ export function toResources(field: string, given: LinuxContainerResources): Cont
   };
 }
 
-/** The limits of a container that were given none. */
-export const NO_RESOURCES: ContainerResources = {
-  cpuPeriod: undefined,
-  cpuQuota: undefined,
-  cpuShares: undefined,
-  memoryLimit: undefined,
-  memorySwapLimit: undefined,
-  oomScoreAdj: undefined,
-  cpusetCpus: undefined,
-  cpusetMems: undefined,
-  hugepageLimits: [],
-  unified: {},
-};
-
 export function fromResources(resources: ContainerResources): LinuxContainerResources {
   return LinuxContainerResources.fromPartial({
     cpuPeriod: BigInt(resources.cpuPeriod ?? 0),

@@ -1,7 +1,13 @@
 import { codeOf, type Logger, messageOf, NEVER, withTimeout } from '../base/index.ts';
 import type { ContainerEviction, ContainerUpdate } from '../gen/nri/v1alpha1/api.ts';
-import { type ContainerResources, changeLimits, type Pods, stopContainer } from '../pods/index.ts';
-import { NO_CHANGES, Owners, refusal, resourceClaims, withLimits } from './adjust/index.ts';
+import {
+  type ContainerResources,
+  changeLimits,
+  NO_RESOURCES,
+  type Pods,
+  stopContainer,
+} from '../pods/index.ts';
+import { Owners, refusal, resourceClaims, withLimits } from './adjust/index.ts';
 
 /** How long the limits of one container may take to change, in milliseconds. */
 const CHANGE_DEADLINE = 10_000;
@@ -62,7 +68,7 @@ export class Wishes {
       this.#subject.limits = limits;
       return;
     }
-    const before = this.#updates.get(id) ?? { limits: NO_CHANGES, optional: true };
+    const before = this.#updates.get(id) ?? { limits: NO_RESOURCES, optional: true };
     const limits = withLimits(before.limits, resources);
     this.owners.claim(id, resourceClaims(resources), plugin);
     this.#updates.set(id, { limits, optional: before.optional && ignoreFailure });

@@ -160,6 +160,20 @@ export interface ContainerResources {
   pidsLimit?: number | undefined;
 }
 
+/** The limits of a container that was given none; as changes, none. */
+export const NO_RESOURCES: ContainerResources = {
+  cpuPeriod: undefined,
+  cpuQuota: undefined,
+  cpuShares: undefined,
+  memoryLimit: undefined,
+  memorySwapLimit: undefined,
+  oomScoreAdj: undefined,
+  cpusetCpus: undefined,
+  cpusetMems: undefined,
+  hugepageLimits: [],
+  unified: {},
+};
+
 export interface ContainerSecurity {
   privileged: boolean;
   namespaces: NamespaceModes;

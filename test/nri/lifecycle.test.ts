@@ -1,7 +1,7 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { criSuite, ended, shell } from '../cri/suite.ts';
 import {
-  ConnectedPlugin,
+  type ConnectedPlugin,
   containerConfig,
   createContainer,
   PluginProgram,
@@ -10,22 +10,10 @@ import {
   runPod,
   waitFor,
 } from '../harness/index.ts';
+import { connector } from './connect.ts';
 
 const suite = criSuite();
-const plugins: ConnectedPlugin[] = [];
-
-async function connect(
-  ...args: Parameters<typeof ConnectedPlugin.connect> extends [unknown, ...infer R] ? R : never
-) {
-  const plugin = await ConnectedPlugin.connect(suite.daemon, ...args);
-  plugins.push(plugin);
-  return plugin;
-}
-
-afterEach(async () => {
-  for (const plugin of plugins.splice(0)) await plugin[Symbol.asyncDispose]();
-  await waitFor('all plugins to be gone', async () => (await pluginsOf(suite.daemon)).length === 0);
-});
+const connect = connector(suite);
 
 test('a plugin learns of each event once, in order', async () => {
   const { daemon, image } = suite;

@@ -1,5 +1,5 @@
 import { connect as connectSocket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { criSuite } from '../cri/suite.ts';
 import {
   ConnectedPlugin,
@@ -11,22 +11,12 @@ import {
   takesPart,
   waitFor,
 } from '../harness/index.ts';
+import { connector } from './connect.ts';
 
 const suite = criSuite({
   config: '[nri]\nregistration_timeout = "1s"\nrequest_timeout = "1500ms"\n',
 });
-const plugins: ConnectedPlugin[] = [];
-
-async function connect(name: string, answers: PluginAnswers = {}): Promise<ConnectedPlugin> {
-  const plugin = await ConnectedPlugin.connect(suite.daemon, name, answers);
-  plugins.push(plugin);
-  return plugin;
-}
-
-afterEach(async () => {
-  for (const plugin of plugins.splice(0)) await plugin[Symbol.asyncDispose]();
-  await suite.daemon.removePods();
-});
+const connect = connector(suite);
 
 const header = (connection: string, length: string) => `0000000${connection}${length}`;
 
@@ -75,8 +65,7 @@ test.each<[string, string, PluginAnswers, RegExp]>([
 ])('a plugin that %s takes no part', async (_what, name, answers, why) => {
   const { daemon } = suite;
   const log = daemon.log.length;
-  const plugin = ConnectedPlugin.launch(daemon, name, answers);
-  plugins.push(plugin);
+  await using plugin = ConnectedPlugin.launch(daemon, name, answers);
   await waitFor('the reason in the log', () => why.test(daemon.log.slice(log)));
   await plugin.ended();
   expect(await pluginsOf(daemon)).toEqual([]);

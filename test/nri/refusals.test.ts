@@ -1,33 +1,19 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ContainerState } from '../../src/gen/runtime/v1/api.ts';
 import { codeOf, criSuite, ended, statusOf } from '../cri/suite.ts';
 import {
-  ConnectedPlugin,
   containerConfig,
   createContainer,
-  type PluginAnswers,
-  pluginsOf,
   runContainer,
   runPod,
   waitFor,
 } from '../harness/index.ts';
+import { connector } from './connect.ts';
 
 const suite = criSuite();
-const plugins: ConnectedPlugin[] = [];
-
-async function connect(name: string, answers: PluginAnswers = {}): Promise<ConnectedPlugin> {
-  const plugin = await ConnectedPlugin.connect(suite.daemon, name, answers);
-  plugins.push(plugin);
-  return plugin;
-}
-
-afterEach(async () => {
-  for (const plugin of plugins.splice(0)) await plugin[Symbol.asyncDispose]();
-  await waitFor('all plugins to be gone', async () => (await pluginsOf(suite.daemon)).length === 0);
-  await suite.daemon.removePods();
-});
+const connect = connector(suite);
 
 /** An answer with a status: PERMISSION_DENIED. */
 const no = { error: { code: 7, message: 'not on my watch' } };

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { type DeepPartial, LinuxResources } from '../../gen/nri/v1alpha1/api.ts';
-import { limitsMessage, NO_CHANGES, withLimits } from './limits.ts';
+import { NO_RESOURCES } from '../../pods/index.ts';
+import { limitsMessage, withLimits } from './limits.ts';
 
-const ask = (wanted: DeepPartial<LinuxResources>, now = NO_CHANGES) =>
+const ask = (wanted: DeepPartial<LinuxResources>, now = NO_RESOURCES) =>
   withLimits(now, LinuxResources.fromPartial(wanted));
 const value = (number: number) => ({ value: BigInt(number) });
 
@@ -33,7 +34,7 @@ test('all limits are taken, and shown as they were asked for', () => {
 });
 
 test('what is not asked for stays', () => {
-  const now = { ...NO_CHANGES, cpuShares: 5, hugepageLimits: [{ pageSize: '1GB', limit: 1 }] };
+  const now = { ...NO_RESOURCES, cpuShares: 5, hugepageLimits: [{ pageSize: '1GB', limit: 1 }] };
   expect(ask({}, now)).toEqual(now);
   expect(ask({ hugepageLimits: [{ pageSize: '2MB', limit: 2n }] }, now).hugepageLimits).toEqual([
     { pageSize: '1GB', limit: 1 },
@@ -54,5 +55,5 @@ test.each<[string, DeepPartial<LinuxResources>, string]>([
 
 test('what all kernels do and what is empty can be asked for', () => {
   const nothing = { memory: { useHierarchy: { value: true } }, blockioClass: { value: '' } };
-  expect(ask(nothing)).toEqual(NO_CHANGES);
+  expect(ask(nothing)).toEqual(NO_RESOURCES);
 });

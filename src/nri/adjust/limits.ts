@@ -33,20 +33,6 @@ export function withLimits(now: ContainerResources, asked: LinuxResources): Cont
   });
 }
 
-/** Changes of limits that change nothing. */
-export const NO_CHANGES: ContainerResources = {
-  cpuPeriod: undefined,
-  cpuQuota: undefined,
-  cpuShares: undefined,
-  memoryLimit: undefined,
-  memorySwapLimit: undefined,
-  oomScoreAdj: undefined,
-  cpusetCpus: undefined,
-  cpusetMems: undefined,
-  hugepageLimits: [],
-  unified: {},
-};
-
 /** Limits as plugins get to know them. */
 export function limitsMessage(limits: ContainerResources): LinuxResources {
   return LinuxResources.fromPartial({

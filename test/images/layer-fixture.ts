@@ -45,8 +45,15 @@ export async function unpackArchive(
   });
 }
 
-/** Unpacks layers, base first, and completes each with those below it. Answers the directories of those that show, base first. */
-export async function unpackStack(archives: readonly Buffer[], root: string): Promise<string[]> {
+/**
+ * Unpacks layers, base first, and completes each with those below it. Answers the
+ * directories of those that show, base first; `accounts` gets what each is said to take.
+ */
+export async function unpackStack(
+  archives: readonly Buffer[],
+  root: string,
+  accounts = new Map<string, { bytes: number; inodes: number }>(),
+): Promise<string[]> {
   const directories: string[] = [];
   for (const [index, archive] of archives.entries()) {
     const directory = join(root, `layer${index}`);
@@ -60,6 +67,10 @@ export async function unpackStack(archives: readonly Buffer[], root: string): Pr
       foreignLinks,
       whiteouts,
       below,
+    });
+    accounts.set(directory, {
+      bytes: unpacked.bytes + settled.added.bytes,
+      inodes: unpacked.inodes + settled.added.inodes,
     });
     if (unpacked.opaqueRoot || settled.opaqueRoot) directories.length = 0;
     directories.push(directory);

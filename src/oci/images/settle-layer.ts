@@ -5,18 +5,18 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  readdirSync,
   renameSync,
   rmdirSync,
-  rmSync,
-  unlinkSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { syncFileSystem } from '../../linux/index.ts';
 import type { Space } from './blob-store.ts';
 import { type ByteString, quoteBytes, systemPath } from './byte-path.ts';
 import { copyAttributes, copyNode, setModified } from './copy-node.ts';
+import { deleteTree, namesIn } from './delete-tree.ts';
 import { setOpaque } from './file-attributes.ts';
+import { ImpliedDirectories } from './implied-directories.ts';
+import { DISK_BLOCK } from './layer-files.ts';
 import { isOpaque, isWhiteout, MergedView, readLink, type Shown } from './merged-view.ts';
 import { badEntry } from './unpack-errors.ts';
 
@@ -66,8 +66,7 @@ class Settling {
   readonly #layer: string;
   readonly #below: MergedView;
   readonly #all: MergedView;
-  /** Directories without an entry of their own, and whether they look as below. */
-  readonly #implied = new Map<ByteString, boolean>();
+  readonly #implied = new ImpliedDirectories();
   readonly added: Space = { bytes: 0, inodes: 0 };
   opaqueRoot = false;
   readonly #moves: { from: ByteString; to: ByteString }[] = [];
@@ -120,8 +119,7 @@ class Settling {
       const there = this.#lstat(path);
       if (there === undefined || !isWhiteout(there)) continue;
       if (this.#below.lookUp(path) !== undefined && !this.#isHidden(path)) continue;
-      this.#keepingTime(path, () => unlinkSync(systemPath(this.#layer, path)));
-      this.added.inodes--;
+      this.#keepingTime(path, () => this.#delete(path));
     }
   }
 
@@ -164,7 +162,7 @@ class Settling {
         renameSync(systemPath(this.#layer, from), systemPath(this.#layer, apart)),
       ),
     );
-    this.#renameImplied(from, apart);
+    this.#implied.rename(from, apart);
     this.#moves.push({ from, to });
     const blocked = this.#makeDirectories(to);
     if (blocked === undefined) this.#merge(apart, to);
@@ -185,11 +183,11 @@ class Settling {
       const deleted = there !== undefined && isWhiteout(there);
       if (there !== undefined && !deleted) return directory;
       this.#keepingTime(directory, () => {
-        if (deleted) unlinkSync(target);
+        if (deleted) this.#delete(directory);
         mkdirSync(target, 0o755);
         if (deleted) setOpaque(target);
       });
-      this.added.inodes += deleted ? 0 : 1;
+      this.#account(1, DISK_BLOCK);
       this.#implied.set(directory, !deleted);
     }
     return undefined;
@@ -197,7 +195,7 @@ class Settling {
 
   /** Whether there is anything but deletions in a directory. */
   #holdsFiles(directory: ByteString): boolean {
-    return this.#namesIn(directory).some((name) => {
+    return namesIn(this.#layer, directory).some((name) => {
       const path = below(directory, name);
       const stat = this.#lstat(path);
       if (stat === undefined || isWhiteout(stat)) return false;
@@ -205,17 +203,19 @@ class Settling {
     });
   }
 
-  #namesIn(directory: ByteString): ByteString[] {
-    const names = readdirSync(systemPath(this.#layer, directory), { encoding: 'buffer' });
-    return names.map((bytes) => bytes.toString('latin1'));
+  #remove(directory: ByteString): void {
+    this.#keepingTime(directory, () => this.#delete(directory));
+    this.#implied.forget(directory);
   }
 
-  #remove(directory: ByteString): void {
-    this.#keepingTime(directory, () =>
-      rmSync(systemPath(this.#layer, directory), { recursive: true }),
-    );
-    this.#forgetImplied(directory);
-    this.added.inodes--;
+  #delete(path: ByteString): void {
+    const freed = deleteTree(this.#layer, path);
+    this.#account(-freed.inodes, -freed.bytes);
+  }
+
+  #account(inodes: number, bytes: number): void {
+    this.added.inodes += inodes;
+    this.added.bytes += bytes;
   }
 
   /** Makes two directories of this layer one. Of two files of the same name the moved one stays. */
@@ -230,9 +230,10 @@ class Settling {
     if (stated && this.#implied.delete(to)) {
       copyAttributes(source, lstatSync(source, { bigint: true }), target);
     }
-    for (const name of this.#namesIn(from)) this.#mergeOne(below(from, name), below(to, name));
+    for (const name of namesIn(this.#layer, from))
+      this.#mergeOne(below(from, name), below(to, name));
     this.#keepingTime(from, () => rmdirSync(source));
-    this.added.inodes--;
+    this.#account(-1, -DISK_BLOCK);
   }
 
   #mergeOne(from: ByteString, to: ByteString): void {
@@ -243,7 +244,7 @@ class Settling {
       // A deletion concerns what is below; a directory of this layer hides that.
       if (there.isDirectory()) setOpaque(target);
       if (this.#implied.has(to)) this.#implied.set(to, false);
-      unlinkSync(source);
+      this.#delete(from);
       return;
     }
     if (there?.isDirectory() && moved.isDirectory()) {
@@ -251,26 +252,12 @@ class Settling {
       return;
     }
     this.#keepingTime(to, () => {
-      if (there !== undefined) rmSync(target, { recursive: true });
-      this.#forgetImplied(to);
+      if (there !== undefined) this.#delete(to);
+      this.#implied.forget(to);
       renameSync(source, target);
-      this.#renameImplied(from, to);
+      this.#implied.rename(from, to);
       if (there !== undefined && moved.isDirectory()) setOpaque(target);
     });
-  }
-
-  #forgetImplied(gone: ByteString): void {
-    for (const path of [...this.#implied.keys()]) {
-      if (path === gone || path.startsWith(`${gone}/`)) this.#implied.delete(path);
-    }
-  }
-
-  #renameImplied(from: ByteString, to: ByteString): void {
-    for (const [path, asBelow] of [...this.#implied]) {
-      if (path !== from && !path.startsWith(`${from}/`)) continue;
-      this.#implied.delete(path);
-      this.#implied.set(to + path.slice(from.length), asBelow);
-    }
   }
 
   /** What this layer has at a path. Moving things may have put a link above it: that is not followed. */

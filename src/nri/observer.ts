@@ -111,9 +111,8 @@ export class NriObserver implements LifecycleObserver, AsyncDisposable {
   }
 
   async sandboxUpdated(sandbox: SandboxRecord): Promise<void> {
-    const request = { pod: podMessage(sandbox) };
     await this.plugins.inTurn(always, () =>
-      this.plugins.inform(rpcs.postUpdatePodSandbox, request),
+      this.plugins.inform(rpcs.postUpdatePodSandbox, { pod: podMessage(sandbox) }),
     );
   }
 

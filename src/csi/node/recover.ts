@@ -2,10 +2,10 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ifExists, messageOf } from '../../base/index.ts';
 import { objectNameOf, type Publication, type Ref, refOf } from '../objects/index.ts';
-import { isMounted, removeMountPoint } from './mount-state.ts';
+import { isMounted, mountsBelow, removeMountPoint } from './mount-state.ts';
 import type { NodeParts } from './node-parts.ts';
 import { publicationName, sha256, stageName } from './paths.ts';
-import { readVolumeData } from './volume-data.ts';
+import { readVolumeData, removeVolumeData } from './volume-data.ts';
 
 /**
  * What a daemon finds when it starts: nobody waits for volumes that were being prepared, so
@@ -132,6 +132,7 @@ function volumeOf({ store }: NodeParts, driver: string, handle: string): string 
 /** Left by a crash between two steps. What holds anything is left alone, and said. */
 async function removeIfEmpty({ logger }: NodeParts, path: string, top: string): Promise<void> {
   try {
+    if (mountsBelow(path).length === 0) await removeVolumeData(path);
     await removeMountPoint(path, top);
   } catch (error) {
     logger.warn({ path, error }, `something unknown lies where volumes go: ${messageOf(error)}`);

@@ -1,7 +1,7 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { readTextIfExists, writeFileAtomic } from '../../base/index.ts';
+import { ifExists, readTextIfExists, writeFileAtomic } from '../../base/index.ts';
 
 const FILE = 'vol_data.json';
 
@@ -35,6 +35,11 @@ export async function readVolumeData(mountPath: string): Promise<VolumeData | un
   }
 }
 
+/** Also what a crash left of a write. */
 export async function removeVolumeData(mountPath: string): Promise<void> {
-  await rm(join(dirname(mountPath), FILE), { force: true });
+  const directory = dirname(mountPath);
+  for (const name of (await ifExists(readdir(directory))) ?? []) {
+    const own = name === FILE || (name.startsWith(`${FILE}.`) && name.endsWith('.tmp'));
+    if (own) await rm(join(directory, name), { force: true });
+  }
 }

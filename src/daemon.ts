@@ -58,9 +58,17 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   );
   await Promise.all(plugins.map((plugin) => plugin.resume?.()));
   await images.collectGarbage();
-  const csi = config.csi.enabled ? parts.use(await openVolumes(config, logger, pods)) : undefined;
+  const volumes = config.csi.enabled
+    ? parts.use(await openVolumes(config, { logger, pods, version }))
+    : undefined;
   parts.use(
-    await AdminServer.open({ address: config.admin.address, logger, images, pods, csi: csi?.host }),
+    await AdminServer.open({
+      address: config.admin.address,
+      logger,
+      images,
+      pods,
+      csi: volumes?.host,
+    }),
   );
   await parts.use(nri)?.start(pods);
   const streaming = parts.use(await openStreaming(config, logger, pods));

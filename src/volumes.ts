@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type Logger, messageOf } from './base/index.ts';
 import type { Config } from './config/index.ts';
 import { CsiHost } from './csi/index.ts';
+import { LocalPath } from './local-path.ts';
 import type { Pods } from './pods/index.ts';
 
 /** How often it is looked for volumes that were made ready for a pod that never came. */
@@ -10,15 +11,15 @@ const SWEEP = 60_000;
 const PATIENCE = 10 * 60_000;
 
 /** The host side of CSI, tied to the pods of this daemon. */
-export class Volumes implements AsyncDisposable {
-  readonly host: CsiHost;
+class Volumes implements AsyncDisposable {
+  readonly #host: CsiHost;
   readonly #pods: Pods;
   readonly #logger: Logger;
   readonly #sweep: NodeJS.Timeout;
   #closed = false;
 
   constructor(host: CsiHost, pods: Pods, logger: Logger) {
-    this.host = host;
+    this.#host = host;
     this.#pods = pods;
     this.#logger = logger;
     pods.sandboxes.onChange(({ record, after }) => {
@@ -33,11 +34,11 @@ export class Volumes implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweep);
-    await this.host[Symbol.asyncDispose]();
+    await this.#host[Symbol.asyncDispose]();
   }
 
   #releaseForgotten(patience: number): void {
-    for (const { spec, metadata, status } of this.host.store.list('VolumePublication')) {
+    for (const { spec, metadata, status } of this.#host.store.list('VolumePublication')) {
       const age = Date.now() - Date.parse(metadata.creationTimestamp);
       if (status.phase === 'Published' && age >= patience) this.#release(spec.pod.uid);
     }
@@ -46,21 +47,36 @@ export class Volumes implements AsyncDisposable {
   /** A pod may have several sandboxes, one after the other: the last one counts. */
   #release(uid: string): void {
     const lives = this.#pods.sandboxes.list().some(({ config }) => config.metadata.uid === uid);
-    if (lives || this.host.volumes.ofPod(uid).length === 0) return;
-    this.host.volumes.release(uid).catch((error: unknown) => {
+    if (lives || this.#host.volumes.ofPod(uid).length === 0) return;
+    this.#host.volumes.release(uid).catch((error: unknown) => {
       this.#logger.error({ pod: uid, error }, `cannot release volumes: ${messageOf(error)}`);
     });
   }
 }
 
-export async function openVolumes(config: Config, logger: Logger, pods: Pods): Promise<Volumes> {
+/** Volumes of this daemon, with the driver for this disk where one is wished for. */
+export async function openVolumes(
+  config: Config,
+  { logger, pods, version }: { logger: Logger; pods: Pods; version: string },
+): Promise<AsyncDisposable & { readonly host: CsiHost }> {
   const { csi } = config;
+  await using parts = new AsyncDisposableStack();
+  const local =
+    csi.localPathDir === undefined
+      ? undefined
+      : parts.use(
+          await LocalPath.open({
+            directory: csi.localPathDir,
+            endpoint: `unix://${join(config.state, 'local-path.sock')}`,
+            ...{ logger, version },
+          }),
+        );
   const host = await CsiHost.open({
     logger,
     objectsDirectory: join(config.root, 'csi', 'objects'),
     rootDirectory: csi.root,
     registrationDirectory: csi.registrationDir,
-    endpoints: csi.endpoints,
+    endpoints: local === undefined ? csi.endpoints : [...csi.endpoints, local.endpoint],
     secretsDirectory: csi.secretsDir,
     nodeName: csi.nodeName,
     callTimeout: csi.callTimeout,
@@ -69,5 +85,8 @@ export async function openVolumes(config: Config, logger: Logger, pods: Pods): P
     backOff: { first: csi.retryFirst, longest: csi.retryLongest },
     extraMetadata: csi.extraCreateMetadata,
   });
-  return new Volumes(host, pods, logger);
+  parts.use(new Volumes(host, pods, logger));
+  await local?.offer(host);
+  const all = parts.move();
+  return { host, [Symbol.asyncDispose]: () => all[Symbol.asyncDispose]() };
 }

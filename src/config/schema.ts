@@ -206,6 +206,11 @@ const csi = z.strictObject({
     'Sockets of drivers that register nowhere.',
     { separator: ',' },
   ),
+  local_path_dir: described(
+    path().optional(),
+    'Directory for volumes of this disk. If set, the daemon serves the host-path driver itself, and claims that name no storage class get the class local-path.',
+    { example: '/var/lib/keelson/local-path' },
+  ),
   secrets_dir: described(
     path().default('/etc/keelson/secrets'),
     'Directory with the secrets of volumes: manifests of kind Secret at NAMESPACE/NAME.yaml, for root alone.',

@@ -1,12 +1,16 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { listMounts } from '../../src/linux/index.ts';
 import { keelson } from '../cli/fake-cri.ts';
 import { busyboxImage, pushImage } from '../fixtures/image.ts';
 import { type RegistryFixture, startRegistry } from '../fixtures/registry.ts';
 import { ScriptedDriver } from '../harness/csi/index.ts';
-import { type Daemon, startDaemon, waitFor } from '../harness/index.ts';
+import { type Daemon, startDaemon } from '../harness/index.ts';
+import { waitFor } from './patience.ts';
+
+// A machine that is busy takes its time.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let registry: RegistryFixture;
 let daemon: Daemon;

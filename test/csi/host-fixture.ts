@@ -5,7 +5,7 @@ import { type Logger, NEVER, SILENT, withTimeout } from '../../src/base/index.ts
 import { CsiHost, type CsiHostOptions } from '../../src/csi/host.ts';
 import { type Kind, parseManifest, type Ref, type Stored } from '../../src/csi/objects/index.ts';
 import { listMounts, unmountAll } from '../../src/linux/index.ts';
-import { waitFor } from '../harness/wait-for.ts';
+import { waitFor } from './patience.ts';
 
 /** A host side of CSI in this process, with directories of its own. */
 export class TestHost implements AsyncDisposable {
@@ -54,7 +54,7 @@ export class TestHost implements AsyncDisposable {
       secretsDirectory: this.secrets,
       nodeName: 'test-node',
       callTimeout: 2000,
-      attachTimeout: 10_000,
+      attachTimeout: 60_000,
       busyTimeout: 50,
       backOff: { first: 10, longest: 100 },
       extraMetadata: true,
@@ -110,12 +110,12 @@ export class TestHost implements AsyncDisposable {
     const ref: Ref<'PersistentVolumeClaim'> = { kind: 'PersistentVolumeClaim', name: claim };
     const identity = { uid: pod, name: pod, namespace: 'default', serviceAccount: 'default' };
     const use = { pod: identity, readOnly: false, ...options };
-    return this.host.volumes.publishClaim(ref, use, withTimeout(NEVER, 10_000));
+    return this.host.volumes.publishClaim(ref, use, withTimeout(NEVER, 60_000));
   }
 
   async release(pod = 'pod-1'): Promise<void> {
     await this.host.volumes.release(pod);
-    await this.host.volumes.released(pod, withTimeout(NEVER, 10_000));
+    await this.host.volumes.released(pod, withTimeout(NEVER, 60_000));
   }
 
   events(kind: Kind, name: string): string[] {

@@ -14,8 +14,8 @@ import type { Goal } from './goal.ts';
 import { claim, size, storageClass } from './host-fixture.ts';
 
 /** The full form, as in `CSI_VOLUMES=100 CSI_KILLS=20 npx vitest run test/csi/host-killed.test.ts`. */
-const VOLUMES = Number(process.env['CSI_VOLUMES'] ?? 6);
-const KILLS = Number(process.env['CSI_KILLS'] ?? 5);
+const VOLUMES = Number(process.env['CSI_VOLUMES'] ?? 4);
+const KILLS = Number(process.env['CSI_KILLS'] ?? 3);
 
 const CHILD = new URL('host-child.ts', import.meta.url).pathname;
 
@@ -147,7 +147,7 @@ test(
       }
     }
   },
-  30_000 + 6000 * VOLUMES + 5000 * KILLS,
+  120_000 + 12_000 * VOLUMES + 20_000 * KILLS,
 );
 
 /** Mounts, loop devices, directories, records and volumes. */

@@ -1,9 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ScriptedDriver } from '../harness/csi/index.ts';
-import { waitFor } from '../harness/wait-for.ts';
 import { claim, size, storageClass, TestHost, volume } from './host-fixture.ts';
+import { waitFor } from './patience.ts';
+
+// A machine that is busy takes its time.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const NAME = 'scripted.keelson.test';
 let driver: ScriptedDriver;

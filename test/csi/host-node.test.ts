@@ -1,12 +1,15 @@
 import { chmod, lstat, mkdir, readlink, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { NEVER, withTimeout } from '../../src/base/index.ts';
 import { publishForPod } from '../../src/csi/index.ts';
 import { startHostPath } from '../harness/csi/hostpath.ts';
 import { ScriptedDriver } from '../harness/csi/index.ts';
-import { waitFor } from '../harness/wait-for.ts';
 import { claim, storageClass, TestHost, volume } from './host-fixture.ts';
+import { waitFor } from './patience.ts';
+
+// A machine that is busy takes its time.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const NAME = 'scripted.keelson.test';
 const HOSTPATH = 'hostpath.csi.keelson';

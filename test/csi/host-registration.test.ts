@@ -1,12 +1,15 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Registrar } from '../../src/csi/registration/index.ts';
 import { RegistrationService } from '../../src/gen/pluginregistration/v1/api.ts';
 import { ScriptedDriver } from '../harness/csi/index.ts';
-import { waitFor } from '../harness/wait-for.ts';
 import { TestHost } from './host-fixture.ts';
+import { waitFor } from './patience.ts';
+
+// A machine that is busy takes its time.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const NAME = 'scripted.keelson.test';
 let driver: ScriptedDriver;

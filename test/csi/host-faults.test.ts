@@ -94,14 +94,11 @@ describe.each(FAULTS)('a driver that %s', (_, fault) => {
       return stat(join(spec.targetPath, '.'));
     };
     // A pod's volume is asked for again, as a kubelet does.
-    await waitFor(
-      'the publication',
-      () =>
-        published().then(
-          () => true,
-          () => false,
-        ),
-      20_000,
+    await waitFor('the publication', () =>
+      published().then(
+        () => true,
+        () => false,
+      ),
     );
     await host.release();
     await host.remove('PersistentVolumeClaim', 'data');

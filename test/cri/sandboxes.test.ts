@@ -3,7 +3,13 @@ import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { NamespaceMode, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
-import { containerConfig, podConfig, runContainer, runPod } from '../harness/index.ts';
+import {
+  containerConfig,
+  DEFAULT_RUNTIME,
+  podConfig,
+  runContainer,
+  runPod,
+} from '../harness/index.ts';
 import { codeOf, criSuite } from './suite.ts';
 
 const suite = criSuite();
@@ -26,7 +32,7 @@ test('a pod sandbox is ready with an address, and its status says what was asked
     state: PodSandboxState.SANDBOX_READY,
     labels: pod.config.labels,
     annotations: { 'example.com/note': 'two\nlines' },
-    runtimeHandler: 'crun',
+    runtimeHandler: DEFAULT_RUNTIME,
     linux: { namespaces: { options: { network: 0, pid: 1, ipc: 0 } } },
   });
   expect(status!.labels['app']).toBe('web');
@@ -176,7 +182,7 @@ test('lists are filtered by id, state and labels, all together', async () => {
     metadata: ready.config.metadata,
     state: PodSandboxState.SANDBOX_READY,
     labels: ready.config.labels,
-    runtimeHandler: 'crun',
+    runtimeHandler: DEFAULT_RUNTIME,
   });
   expect(items[0]!.createdAt).toBeGreaterThan(0n);
 });

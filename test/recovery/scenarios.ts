@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import {
   ContainerState,
+  type DeepPartial,
+  type Mount,
   NamespaceMode,
   PodSandboxState,
   Protocol,
@@ -52,13 +54,22 @@ export const SPECIAL: Record<string, Scenario | undefined> = {
   'stop-container/kill cgroup': existsSync(FREEZER) ? stopFrozen : undefined,
 };
 
-const SHARED_PROCESSES = {
-  linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.POD } } },
-} as const;
+const IDS = { hostId: 500_000, containerId: 0, length: 65_536 };
 
-/** A pod with everything: an init process, and a port of the host. */
+const SECURITY = {
+  linux: {
+    securityContext: {
+      namespaceOptions: {
+        pid: NamespaceMode.POD,
+        usernsOptions: { mode: NamespaceMode.POD, uids: [IDS], gids: [IDS] },
+      },
+    },
+  },
+};
+
+/** A pod with everything: ids of its own, an init process, and a port of the host. */
 const POD = {
-  ...SHARED_PROCESSES,
+  ...SECURITY,
   portMappings: [
     { protocol: Protocol.TCP, containerPort: 80, hostPort: randomInt(20_000, 30_000) },
   ],
@@ -83,9 +94,18 @@ async function runPodSandbox(daemon: Daemon, image: string): Promise<Interrupted
   return { call, after };
 }
 
+/** What takes mounts while a container is made: a volume with mapped owners, and an image. */
+function mountsOf(daemon: Daemon, image: string): DeepPartial<Mount>[] {
+  const ids = { uidMappings: [IDS], gidMappings: [IDS] };
+  return [
+    { containerPath: '/mapped', hostPath: daemon.paths.logs, ...ids },
+    { containerPath: '/image', image: { image }, readonly: true },
+  ];
+}
+
 async function createOne(daemon: Daemon, image: string): Promise<Interrupted> {
   const pod = await runPod(daemon, POD);
-  const config = containerConfig(image, SHARED_PROCESSES);
+  const config = containerConfig(image, { ...SECURITY, mounts: mountsOf(daemon, image) });
   const call = () => createContainer(daemon, pod, config);
   const after = async () => {
     const { containers } = await daemon.runtime.listContainers();
@@ -162,7 +182,7 @@ async function removeOne(daemon: Daemon, image: string): Promise<Interrupted> {
 
 async function stopPodSandbox(daemon: Daemon, image: string): Promise<Interrupted> {
   const pod = await runPod(daemon, POD);
-  const containerId = await runContainer(daemon, pod, containerConfig(image, SHARED_PROCESSES));
+  const containerId = await runContainer(daemon, pod, containerConfig(image, SECURITY));
   const call = () => daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
   const after = async () => {
     const notReady = { state: PodSandboxState.SANDBOX_NOTREADY };
@@ -179,7 +199,7 @@ async function stopPodSandbox(daemon: Daemon, image: string): Promise<Interrupte
 
 async function removePodSandbox(daemon: Daemon, image: string): Promise<Interrupted> {
   const pod = await runPod(daemon, POD);
-  await runContainer(daemon, pod, containerConfig(image, SHARED_PROCESSES));
+  await runContainer(daemon, pod, containerConfig(image, SECURITY));
   const call = () => daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
   const after = async () => {
     await call();
@@ -192,7 +212,10 @@ async function removePodSandbox(daemon: Daemon, image: string): Promise<Interrup
 
 /** A container in the pod has a network and can be talked to. */
 async function expectUsable(daemon: Daemon, pod: Pod, image: string): Promise<void> {
-  const id = await runContainer(daemon, pod, containerConfig(image));
+  const options = pod.config.linux?.securityContext?.namespaceOptions;
+  const linux =
+    options === undefined ? {} : { linux: { securityContext: { namespaceOptions: options } } };
+  const id = await runContainer(daemon, pod, containerConfig(image, linux));
   const { gateway } = daemon.network!;
   expect(await execIn(daemon, id, `ping -c 1 -W 5 ${gateway} | grep -c ' 0% packet loss'`)).toBe(
     '1',

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { criSuite } from '../cri/suite.ts';
 import { buildImage, buildLayer, pushImage } from '../fixtures/image.ts';
+import { containerConfig, runContainer, runPod, waitFor } from '../harness/index.ts';
 
 const suite = criSuite();
 
@@ -24,19 +25,63 @@ async function lines(path: string): Promise<Record<string, unknown>[]> {
     .map((line) => JSON.parse(line));
 }
 
-test('metrics count calls and name what they are of', async () => {
-  await suite.daemon.runtime.version();
+const metric = async (line: RegExp) => Number(line.exec(await text(await ask('/metrics')))?.[1]);
+
+test('metrics tell how long calls and their steps take, and which failed how', async () => {
+  const { runtime } = suite.daemon;
+  await runtime.version();
+  const pod = await runPod(suite.daemon);
+  await runContainer(suite.daemon, pod, containerConfig(suite.image));
+  await expect(runtime.podSandboxStatus({ podSandboxId: 'f'.repeat(64) })).rejects.toThrow();
   const metrics = await text(await ask('/metrics'));
+  for (const operation of [
+    ...['cri.Version', 'cri.RunPodSandbox', 'attach network', 'cni.ADD', 'oci.create'],
+    ...['oci.start', 'image.pull', 'image.download', 'image.unpack', 'registry.GET'],
+  ]) {
+    expect(metrics).toMatch(
+      new RegExp(
+        `^keelson_operation_duration_seconds_count\\{operation="${operation}"\\} [1-9]`,
+        'm',
+      ),
+    );
+    expect(metrics).toMatch(
+      new RegExp(
+        `^keelson_operation_duration_seconds_bucket\\{le="0.1",operation="${operation}"`,
+        'm',
+      ),
+    );
+  }
   expect(metrics).toMatch(
-    /^keelson_operation_duration_seconds_count\{operation="cri.Version"\} [1-9]/m,
+    /^keelson_operation_failures_total\{operation="cri.PodSandboxStatus",code="NOT_FOUND"\} 1$/m,
   );
-  expect(metrics).toMatch(/^keelson_pods 0$/m);
-  await expect(
-    suite.daemon.runtime.podSandboxStatus({ podSandboxId: 'f'.repeat(64) }),
-  ).rejects.toThrow();
-  expect(await text(await ask('/metrics'))).toMatch(
-    /^keelson_operation_failures_total\{operation="cri.PodSandboxStatus"\} 1$/m,
+});
+
+test('metrics tell how much there is', async () => {
+  const before = await metric(/^keelson_container_exits_total\{reason="Error"\} (\d+)$/m);
+  expect(await metric(/^keelson_pods\{state="ready"\} (\d+)$/m)).toBe(1);
+  expect(await metric(/^keelson_pods\{state="stopped"\} (\d+)$/m)).toBe(0);
+  expect(await metric(/^keelson_containers\{state="running"\} (\d+)$/m)).toBe(1);
+  expect(await metric(/^keelson_images (\d+)$/m)).toBe(1);
+  expect(await metric(/^keelson_image_bytes (\d+)$/m)).toBeGreaterThan(1_000_000);
+  const available = await metric(/^keelson_disk_bytes\{kind="available"\} (\d+)$/m);
+  expect(await metric(/^keelson_disk_bytes\{kind="size"\} ([\de+.]+)$/m)).toBeGreaterThan(
+    available,
   );
+  expect(await metric(/^nodejs_eventloop_lag_p99_seconds ([\de.+-]+)$/m)).toBeGreaterThan(0);
+  await suite.daemon.removePods();
+  expect(await metric(/^keelson_containers\{state="running"\} (\d+)$/m)).toBe(0);
+  expect(before).toBeNaN();
+  expect(await metric(/^keelson_container_exits_total\{reason="Error"\} (\d+)$/m)).toBe(1);
+});
+
+test('metrics tell how many streams are open', async () => {
+  const open = () =>
+    metric(/^keelson_operations_in_progress\{operation="cri.GetContainerEvents"\} (\d+)$/m);
+  const streams = [1, 2].map(() => suite.daemon.runtime.getContainerEvents());
+  for (const stream of streams) stream.on('error', () => {});
+  await waitFor('two streams', async () => (await open()) === 2);
+  for (const stream of streams) stream.cancel();
+  await waitFor('no stream', async () => (await open()) === 0);
 });
 
 test('spans tell what a call led to', async () => {

@@ -14,10 +14,13 @@ const TYPES: Record<PodEventType, ContainerEventType> = {
   deleted: ContainerEventType.CONTAINER_DELETED_EVENT,
 };
 
-/** All changes of state from now on, each with the status of its pod right after. */
+/**
+ * All changes of state from now on, each with the status of its pod right after. Whoever
+ * subscribes, waits for the head of the answer and then lists misses nothing.
+ */
 export const getContainerEvents: StreamHandler<GetEventsRequest, ContainerEventResponse> =
-  async function* ({ pods }, _request, { signal }) {
-    for await (const event of pods.events.subscribe(signal)) {
+  async function* ({ pods }, _request, { signal, drop }) {
+    for await (const event of pods.events.subscribe(signal, drop)) {
       yield ContainerEventResponse.fromPartial({
         containerId: event.id,
         containerEventType: TYPES[event.type],

@@ -15,7 +15,7 @@ export interface PodEvent {
   containers: ContainerRecord[];
 }
 
-/** Events that may wait for a subscriber before it is given up. */
+/** Events that may wait for a subscriber before it is dropped. */
 const QUEUE_LIMIT = 4096;
 
 /**
@@ -26,10 +26,16 @@ export class PodEvents {
   readonly #sandboxes: RecordStore<SandboxRecord>;
   readonly #containers: RecordStore<ContainerRecord>;
   readonly #subscribers = new Set<Subscription>();
+  readonly #queueLimit: number;
 
-  constructor(sandboxes: RecordStore<SandboxRecord>, containers: RecordStore<ContainerRecord>) {
+  constructor(
+    sandboxes: RecordStore<SandboxRecord>,
+    containers: RecordStore<ContainerRecord>,
+    queueLimit = QUEUE_LIMIT,
+  ) {
     this.#sandboxes = sandboxes;
     this.#containers = containers;
+    this.#queueLimit = queueLimit;
     sandboxes.onChange((change) => {
       for (const type of sandboxEvents(change)) {
         this.#publish(type, change.record.id, change.record);
@@ -43,11 +49,18 @@ export class PodEvents {
   }
 
   /**
-   * All events from now on, until the signal aborts. Fails with RESOURCE_EXHAUSTED when
-   * they are taken too slowly.
+   * All events from the first `next()` on, until the signal aborts. When they are taken too
+   * slowly those that wait are forgotten, `onDrop` is told at once, and the next one asked for
+   * fails with the same error, RESOURCE_EXHAUSTED.
    */
-  async *subscribe(signal: AbortSignal): AsyncGenerator<PodEvent> {
-    const subscription = new Subscription(signal);
+  async *subscribe(
+    signal: AbortSignal,
+    onDrop: (error: KeelsonError) => void = () => {},
+  ): AsyncGenerator<PodEvent> {
+    const subscription: Subscription = new Subscription(signal, this.#queueLimit, (error) => {
+      this.#subscribers.delete(subscription);
+      onDrop(error);
+    });
     this.#subscribers.add(subscription);
     try {
       for (;;) {
@@ -71,31 +84,30 @@ export class PodEvents {
 }
 
 class Subscription {
-  readonly #queue: PodEvent[] = [];
+  #queue: PodEvent[] = [];
   readonly #signal: AbortSignal;
+  readonly #limit: number;
+  readonly #onDrop: (error: KeelsonError) => void;
   #wake: () => void = () => {};
-  #overrun = false;
+  #dropped: KeelsonError | undefined;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, limit: number, onDrop: (error: KeelsonError) => void) {
     this.#signal = signal;
+    this.#limit = limit;
+    this.#onDrop = onDrop;
     signal.addEventListener('abort', () => this.#wake(), { once: true });
   }
 
   push(event: PodEvent): void {
-    if (this.#queue.length < QUEUE_LIMIT) this.#queue.push(event);
-    else this.#overrun = true;
+    if (this.#queue.length < this.#limit) this.#queue.push(event);
+    else this.#drop();
     this.#wake();
   }
 
   /** The next event; undefined when the signal has aborted. */
   async next(): Promise<PodEvent | undefined> {
     while (!this.#signal.aborted) {
-      if (this.#overrun) {
-        throw new KeelsonError('RESOURCE_EXHAUSTED', 'Cannot deliver all events', {
-          reason: `the subscriber left ${QUEUE_LIMIT} of them waiting`,
-          hint: 'list what there is and subscribe again',
-        });
-      }
+      if (this.#dropped !== undefined) throw this.#dropped;
       const event = this.#queue.shift();
       if (event !== undefined) return event;
       await new Promise<void>((resolve) => {
@@ -103,6 +115,15 @@ class Subscription {
       });
     }
     return undefined;
+  }
+
+  #drop(): void {
+    this.#queue = [];
+    this.#dropped = new KeelsonError('RESOURCE_EXHAUSTED', 'Cannot deliver all events', {
+      reason: `the subscriber left ${this.#limit} of them waiting`,
+      hint: 'subscribe again, and then list what there is',
+    });
+    this.#onDrop(this.#dropped);
   }
 }
 

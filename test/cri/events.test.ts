@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest';
-import { type ContainerEventResponse, ContainerEventType } from '../../src/gen/runtime/v1/api.ts';
+import {
+  type ContainerEventResponse,
+  ContainerEventType,
+  NamespaceMode,
+} from '../../src/gen/runtime/v1/api.ts';
 import {
   containerConfig,
   createContainer,
@@ -90,4 +94,42 @@ test('a stream of events ends when the daemon does', async () => {
   await suite.daemon.stop();
   await ended;
   await suite.daemon.start();
+});
+
+test('whoever subscribes and then lists knows every state, whatever happens meanwhile', async () => {
+  const { runtime } = suite.daemon;
+  let churning = true;
+  const churn = async () => {
+    const pods: string[] = [];
+    while (churning) {
+      const network = {
+        linux: { securityContext: { namespaceOptions: { network: NamespaceMode.NODE } } },
+      };
+      pods.push((await runPod(suite.daemon, network)).id);
+      if (pods.length > 2) await runtime.removePodSandbox({ podSandboxId: pods.shift()! });
+    }
+  };
+  const churns = [churn(), churn()];
+  const known = new Map<string, string>();
+  const stream = runtime.getContainerEvents();
+  const heard: ContainerEventResponse[] = [];
+  stream.on('data', (event: ContainerEventResponse) => heard.push(event)).on('error', () => {});
+  await new Promise((resolve) => stream.once('metadata', resolve));
+  for (const { id, state } of (await runtime.listPodSandbox()).items) known.set(id, `${state}`);
+  await waitFor('some events', async () => heard.length > 40);
+  churning = false;
+  await Promise.all(churns);
+  const last = await runPod(suite.daemon);
+  await waitFor('the last event', async () => story(heard, new Map([[last.id, 'x']])).length === 2);
+  stream.cancel();
+  for (const event of heard) {
+    const { containerId: id, containerEventType: type, podSandboxStatus } = event;
+    expect(podSandboxStatus).toMatchObject({ id, metadata: expect.anything() });
+    if (type === ContainerEventType.CONTAINER_DELETED_EVENT) known.delete(id);
+    else known.set(id, `${podSandboxStatus?.state}`);
+  }
+  const { items } = await runtime.listPodSandbox();
+  expect(Object.fromEntries(known)).toEqual(
+    Object.fromEntries(items.map(({ id, state }) => [id, `${state}`])),
+  );
 });

@@ -1,6 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { ifExists, sleep } from '../base/index.ts';
 import { tailOffset } from './log-tail.ts';
 
@@ -26,7 +26,8 @@ const BLOCK = 64 * 1024;
 /**
  * The bytes of a container log, also across rotations: the file is renamed, the writer
  * opens a new one at the path, and from then on writes only there. So when another file
- * is at the path, the old one is read to its end and then left.
+ * is at the path, the old one is read to its end and then left, for those that were at the
+ * path meanwhile, if the log is rotated faster than it is read, and then for the new one.
  */
 export async function* readLog(path: string, options: FollowOptions): AsyncGenerator<LogChunk> {
   const poll = options.poll ?? 1000;
@@ -35,19 +36,19 @@ export async function* readLog(path: string, options: FollowOptions): AsyncGener
   const opened = await openLog(path, changes, options);
   if (opened === undefined) return;
   let file: FileHandle = opened;
+  let later: FileHandle[] = [];
   try {
     let offset = options.tail === undefined ? 0 : await tailOffset(file, options.tail);
     for (;;) {
-      // Both asked before reading: what was written until then is read below.
-      const next: FileHandle | undefined = options.follow
-        ? await replacement(file, path)
-        : undefined;
-      const last = next === undefined && (await isLast());
+      // In this order, and before reading: what was written until it ended is read below.
+      const isOver = later.length === 0 && (await isLast());
+      if (options.follow && later.length === 0) later = await successors(file, path);
+      const next = later.shift();
       for await (const bytes of readFrom(file, offset)) {
         offset += bytes.length;
         yield { bytes };
       }
-      if (last) return;
+      if (isOver && next === undefined) return;
       if (next !== undefined) {
         await file.close();
         file = next;
@@ -58,7 +59,7 @@ export async function* readLog(path: string, options: FollowOptions): AsyncGener
       } else await changes.next(options.signal);
     }
   } finally {
-    await file.close();
+    for (const each of [file, ...later]) await each.close();
   }
 }
 
@@ -97,14 +98,48 @@ async function* readFrom(file: FileHandle, from: number): AsyncGenerator<Buffer>
   }
 }
 
-/** The file that is at the path now, if it is another one. */
-async function replacement(file: FileHandle, path: string): Promise<FileHandle | undefined> {
-  const there = await ifExists(open(path, 'r'));
-  if (there === undefined) return undefined;
-  const [own, other] = [await file.stat(), await there.stat()];
-  if (own.ino !== other.ino || own.dev !== other.dev) return there;
-  await there.close();
-  return undefined;
+/**
+ * The files that took the place of this one at the path, the oldest first; none while it is
+ * still there. Those that were renamed since then are told by when they were made.
+ */
+async function successors(file: FileHandle, path: string): Promise<FileHandle[]> {
+  const current = await ifExists(open(path, 'r'));
+  if (current === undefined) return [];
+  const [own, newest] = [await identityOf(file), await identityOf(current)];
+  if (own.id === newest.id) {
+    await current.close();
+    return [];
+  }
+  const files = [{ file: current, ...newest }];
+  for (const each of await rotatedFiles(path)) {
+    // One that is newer than what was at the path a moment ago comes later.
+    const isBetween = own.born !== 0n && each.born > own.born && each.born < newest.born;
+    if (isBetween && !files.some(({ id }) => id === each.id)) files.push(each);
+    else await each.file.close();
+  }
+  return files.sort((a, b) => (a.born < b.born ? -1 : 1)).map((each) => each.file);
+}
+
+interface Identity {
+  id: string;
+  /** When it was made, in nanoseconds; 0 where the file system does not tell. */
+  born: bigint;
+}
+
+async function identityOf(file: FileHandle): Promise<Identity> {
+  const { dev, ino, birthtimeNs } = await file.stat({ bigint: true });
+  return { id: `${dev}:${ino}`, born: birthtimeNs };
+}
+
+/** Kubelets rename to `<log>.<time>`, and pack older ones some time later. */
+async function rotatedFiles(path: string): Promise<(Identity & { file: FileHandle })[]> {
+  const found = [];
+  for (const name of await readdir(dirname(path))) {
+    if (!name.startsWith(`${basename(path)}.`) || /\.(gz|tmp)$/.test(name)) continue;
+    const file = await ifExists(open(join(dirname(path), name), 'r'));
+    if (file !== undefined) found.push({ ...(await identityOf(file)), file });
+  }
+  return found;
 }
 
 /** Wakes a reader when something in a directory changes, and now and then. */

@@ -1,24 +1,30 @@
-import type {
-  ListPodSandboxRequest,
+import {
+  type ListPodSandboxRequest,
   ListPodSandboxResponse,
   PodSandbox,
-  PodSandboxFilter,
+  type PodSandboxFilter,
 } from '../gen/runtime/v1/api.ts';
 import type { Pods, SandboxRecord } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
+import { ItemEncoder } from './encoded-lists.ts';
 import { hasLabels } from './labels.ts';
 import { sandboxItem, sandboxState } from './status-messages.ts';
 
 export const listPodSandbox: UnaryHandler<ListPodSandboxRequest, ListPodSandboxResponse> = (
   { pods },
   request,
-) => ({ items: selectSandboxes(pods, request.filter) });
+) => encoder.respond(ListPodSandboxResponse.create(), select(pods, request.filter));
+
+const encoder = new ItemEncoder(PodSandbox, sandboxItem);
 
 export function selectSandboxes(pods: Pods, filter: PodSandboxFilter | undefined): PodSandbox[] {
+  return select(pods, filter).map(sandboxItem);
+}
+
+function select(pods: Pods, filter: PodSandboxFilter | undefined): SandboxRecord[] {
   return pods.sandboxes
     .list()
-    .filter((record) => record.state.phase !== 'creating' && matches(record, filter))
-    .map(sandboxItem);
+    .filter((record) => record.state.phase !== 'creating' && matches(record, filter));
 }
 
 /** All fields that are set must match; an id may be a prefix. */

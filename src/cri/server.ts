@@ -5,6 +5,7 @@ import { during, KeelsonError, removeStaleSocket } from '../base/index.ts';
 import { ImageServiceService, RuntimeServiceService } from '../gen/runtime/v1/api.ts';
 import { Calls } from './calls.ts';
 import type { CriContext } from './context.ts';
+import { withEncodedItems } from './encoded-lists.ts';
 import { imageService } from './image-service.ts';
 import { runtimeService } from './runtime-service.ts';
 
@@ -73,8 +74,9 @@ export class CriServer implements AsyncDisposable {
     server.addService(asAlpha(ImageServiceService), images);
     if (withRuntime) {
       const runtime = runtimeService(context, this.#calls);
-      server.addService(RuntimeServiceService, runtime);
-      server.addService(asAlpha(RuntimeServiceService), runtime);
+      const service = withEncodedItems(RuntimeServiceService);
+      server.addService(service, runtime);
+      server.addService(asAlpha(service), runtime);
     }
     this.#servers.push(server);
     try {

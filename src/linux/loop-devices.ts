@@ -1,8 +1,10 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { errnoOf, ifExists } from '../base/index.ts';
 import { raw, syscall } from './ffi.ts';
 import { makeNode, S_IF, splitDeviceNumber } from './inodes.ts';
+import { listMounts } from './mounts.ts';
 
 /** From linux/loop.h. */
 const LOOP_CLR_FD = 0x4c01;
@@ -130,6 +132,18 @@ function withDevice(path: string, flags: string, work: (fd: number) => void): vo
   } finally {
     closeSync(fd);
   }
+}
+
+/** Where a device is mounted: its file system, or its node at other paths. */
+export async function mountsOfDevice(device: string): Promise<string[]> {
+  const mounts = listMounts();
+  const nodes = mounts.filter(({ root }) => root.endsWith(`/${basename(device)}`));
+  const bound = await Promise.all(nodes.map(({ target }) => isDeviceNode(target, device)));
+  const found = [
+    ...mounts.filter(({ source }) => source === device),
+    ...nodes.filter((_, index) => bound[index]),
+  ];
+  return found.map(({ target }) => target);
 }
 
 /** Whether a path is the node of this block device. */

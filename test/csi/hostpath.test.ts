@@ -386,3 +386,37 @@ test('deleting a volume does not follow mounts that somebody has put into it', a
   await remove();
   await nothingIsLeft();
 });
+
+test('a volume whose records are lost is not mounted twice, nor deleted while it is in use', async () => {
+  for (const capability of [mountOf('ext4'), mountOf(), BLOCK]) {
+    const { volumeId } = await create(capability);
+    const staging = await stage(volumeId, capability);
+    const target = await publish(volumeId, capability, { stagingTargetPath: staging });
+    // As after a power loss that the mounts cannot outlive, but a test can make them.
+    await rm(join(driver.root, 'nodes', `${volumeId}.json`));
+    await restart();
+    const remove = () => client.controller.deleteVolume({ volumeId, secrets: {} });
+    await expect(remove()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+    if (
+      capability.accessType?.$case === 'mount' &&
+      capability.accessType.value?.fsType === 'ext4'
+    ) {
+      const again = stage(volumeId, capability);
+      await expect(again).rejects.toThrow(/it is mounted at/);
+    }
+    unmount(target);
+    unmount(staging);
+    await remove();
+  }
+  await nothingIsLeft();
+});
+
+test('an inline file system is not mounted at a second path', async () => {
+  const capability = mountOf('ext4', [], 7);
+  const volumeContext = { [EPHEMERAL]: 'true', size: '8Mi' };
+  const target = await publish('csi-inline', capability, { volumeContext });
+  const second = publish('csi-inline', capability, { volumeContext });
+  await expect(second).rejects.toThrow(/it is mounted at/);
+  await client.node.nodeUnpublishVolume({ volumeId: 'csi-inline', targetPath: target });
+  await nothingIsLeft();
+});

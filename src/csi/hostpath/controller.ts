@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { faultPoint, KeelsonError } from '../../base/index.ts';
 import type { CreateVolumeRequest, DeepPartial, Snapshot, Volume } from '../../gen/csi/v1/csi.ts';
-import { detachLoop, listMounts, loopsOf, smallestFileSystem } from '../../linux/index.ts';
+import { detachLoop, loopsOf, smallestFileSystem } from '../../linux/index.ts';
 import type { ControllerMethods } from '../kit/driver.ts';
 import { pageOf } from '../kit/paging.ts';
 import { conditionOf } from './condition.ts';
@@ -155,10 +155,8 @@ function contentOf({ kind, fsType }: Content): Content {
 /** Fails with FAILED_PRECONDITION as long as the volume is staged or published, or something is mounted in it. */
 export async function deleteVolume(context: HostPathContext, volume: VolumeRecord): Promise<void> {
   const { layout, places, volumes } = context;
-  const { staged, published } = await places.live(volume);
-  const own = `${layout.place('volumes', volume.id)}/`;
-  const inside = listMounts().find(({ target }) => target.startsWith(own));
-  const path = published[0]?.path ?? staged?.path ?? inside?.target;
+  const { staged } = await places.live(volume);
+  const path = staged?.path ?? (await places.usedAt(volume));
   if (path !== undefined) {
     throw new KeelsonError('FAILED_PRECONDITION', `Cannot delete volume "${volume.id}"`, {
       reason: `it is in use at "${path}"`,

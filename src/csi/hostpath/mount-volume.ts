@@ -10,9 +10,9 @@ import {
   growFileSystem,
   growsUnmounted,
   growUnmounted,
-  isDeviceNode,
   loopsOf,
   mountFileSystem,
+  mountsOfDevice,
 } from '../../linux/index.ts';
 import type { HostPathContext } from './context.ts';
 import type { VolumeRecord } from './records.ts';
@@ -41,10 +41,17 @@ function mountOptions(capability: VolumeCapability | undefined): string[] {
 }
 
 async function mountImage(
-  { layout }: HostPathContext,
-  { id, fsType }: VolumeRecord,
+  { layout, places }: HostPathContext,
+  volume: VolumeRecord,
   at: { path: string; options: readonly string[] },
 ): Promise<void> {
+  const { id, fsType } = volume;
+  const used = await places.usedAt(volume);
+  if (used !== undefined) {
+    throw new KeelsonError('FAILED_PRECONDITION', `Cannot mount volume "${id}"`, {
+      reason: `it is mounted at "${used}"`,
+    });
+  }
   if (fsType === undefined) throw new KeelsonError('INTERNAL', `Volume "${id}" has no fsType`);
   const image = layout.image(id);
   // It may have been expanded while it was not mounted.
@@ -52,7 +59,8 @@ async function mountImage(
   await using loop = await attachLoop(image, { autoclear: true });
   const { path: target, options } = at;
   await mountFileSystem({ device: loop.path, target, type: fsType, options }, layout.programs);
-  if (!growsUnmounted(fsType)) await growFileSystem(fsType, { device: loop.path, target });
+  if (growsUnmounted(fsType) || options.includes('ro')) return;
+  await growFileSystem(fsType, { device: loop.path, target }, layout.programs);
 }
 
 /** The loop device of a block volume, attached if it is not. */
@@ -68,16 +76,15 @@ export async function deviceOf(
   return loop.path;
 }
 
-/** Detaches the devices of a block volume that no path shows, but for one to write to if it is staged. */
+/** Detaches the devices of a block volume that nobody has mounted, but for one to write to if it is staged. */
 export async function releaseDevices(
   { layout }: HostPathContext,
   volume: VolumeRecord,
-  kept: { staged: boolean; paths: readonly string[] },
+  staged: boolean,
 ): Promise<void> {
   for (const loop of await loopsOf(layout.image(volume.id))) {
-    if (kept.staged && !loop.readonly) continue;
-    const shown = await Promise.all(kept.paths.map((path) => isDeviceNode(path, loop.path)));
-    if (!shown.includes(true)) detachLoop(loop.path);
+    if (staged && !loop.readonly) continue;
+    if ((await mountsOfDevice(loop.path)).length === 0) detachLoop(loop.path);
   }
 }
 

@@ -7,7 +7,7 @@ import {
   readTextIfExists,
   writeFileAtomic,
 } from '../../base/index.ts';
-import { isDeviceNode, loopsOf } from '../../linux/index.ts';
+import { isDeviceNode, listMounts, loopsOf, mountsOfDevice } from '../../linux/index.ts';
 import type { Place } from '../kit/places.ts';
 import { mountAt } from '../kit/target.ts';
 import type { Layout } from './layout.ts';
@@ -74,6 +74,24 @@ export class NodePlaces {
     if (volume.kind === 'filesystem') return loops.some((loop) => loop.path === mount.source);
     const nodes = await Promise.all(loops.map((loop) => isDeviceNode(path, loop.path)));
     return nodes.includes(true);
+  }
+
+  /**
+   * Where the kernel has the volume mounted, whatever the records say: they may be lost. A
+   * file system that is mounted twice, or checked while it is mounted, is destroyed.
+   */
+  async usedAt({ id, kind }: VolumeRecord): Promise<string | undefined> {
+    const mounts = listMounts();
+    const inside = `${this.#layout.place('volumes', id)}/`;
+    const within = mounts.find(({ target }) => target.startsWith(inside));
+    if (within !== undefined) return within.target;
+    if (kind === 'directory')
+      return mounts.find(({ root }) => root.endsWith(`/${id}/data`))?.target;
+    for (const loop of await loopsOf(this.#layout.image(id))) {
+      const [target] = await mountsOfDevice(loop.path);
+      if (target !== undefined) return target;
+    }
+    return undefined;
   }
 
   async write(record: NodeRecord): Promise<void> {

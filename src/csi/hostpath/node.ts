@@ -1,10 +1,9 @@
-import { lstat, statfs } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { faultPoint, ifExists, KeelsonError } from '../../base/index.ts';
 import {
   VolumeCapability_AccessMode_Mode as Mode,
   type NodePublishVolumeRequest,
   type NodeStageVolumeRequest,
-  VolumeUsage_Unit as Unit,
 } from '../../gen/csi/v1/csi.ts';
 import {
   addBindOptions,
@@ -17,7 +16,6 @@ import type { NodeMethods } from '../kit/driver.ts';
 import { checkPublishing, checkStaging, type Place, placeOf } from '../kit/places.ts';
 import { mountAt, removeTarget } from '../kit/target.ts';
 import { EPHEMERAL } from '../kit/validate.ts';
-import { conditionOf } from './condition.ts';
 import type { HostPathContext } from './context.ts';
 import { deleteVolume } from './controller.ts';
 import { ephemeralVolume } from './ephemeral.ts';
@@ -25,6 +23,7 @@ import { makeTarget, publishVolume, releaseDevices, stageVolume } from './mount-
 import { capabilityProblem } from './plan-volume.ts';
 import type { VolumeRecord } from './records.ts';
 import { topologyOf } from './topology.ts';
+import { statsOf } from './volume-stats.ts';
 
 /** The Node service of the host-path driver. */
 export function nodeMethods(context: HostPathContext): NodeMethods {
@@ -116,7 +115,7 @@ async function unstage(
   faultPoint('hostpath/unstage/unmount');
   const { staged } = places.recorded(volume.id);
   if (staged !== undefined && staged.path !== path) return;
-  if (volume.kind === 'block') await releaseDevices(context, volume, { staged: false, paths: [] });
+  if (volume.kind === 'block') await releaseDevices(context, volume, false);
   // Targets that a reboot has left as empty directories are still to be removed.
   await places.write({ ...places.recorded(volume.id), staged: undefined });
 }
@@ -196,10 +195,7 @@ async function unpublish(
   faultPoint('hostpath/unpublish/target');
   const { staged, published } = places.recorded(volume.id);
   const others = published.filter(({ path }) => path !== target);
-  if (volume.kind === 'block') {
-    const paths = others.map(({ path }) => path);
-    await releaseDevices(context, volume, { staged: staged !== undefined, paths });
-  }
+  if (volume.kind === 'block') await releaseDevices(context, volume, staged !== undefined);
   await places.write({ volumeId: volume.id, staged, published: others });
   if (volume.ephemeral && others.length === 0) await deleteVolume(context, volume);
 }
@@ -217,49 +213,6 @@ async function expand(
     const target = places.recorded(volume.id).staged?.path ?? path;
     await growFileSystem(volume.fsType, { device: loop.path, target }, layout.programs);
   }
-}
-
-async function statsOf(context: HostPathContext, volume: VolumeRecord, path: string) {
-  const total = volume.capacityBytes;
-  if (volume.kind === 'block') {
-    const volumeCondition = await conditionOf(context, volume);
-    return { usage: [{ unit: Unit.BYTES, total }], volumeCondition };
-  }
-  const { blocks, bfree, bavail, bsize, files, ffree } = await statfs(path, { bigint: true });
-  if (volume.kind === 'filesystem') {
-    const bytes = {
-      total: blocks * bsize,
-      available: bavail * bsize,
-      used: (blocks - bfree) * bsize,
-    };
-    const inodes = { total: files, available: ffree, used: files - ffree };
-    const volumeCondition = await conditionOf(context, volume, { path });
-    return {
-      usage: [
-        { unit: Unit.BYTES, ...bytes },
-        { unit: Unit.INODES, ...inodes },
-      ],
-      volumeCondition,
-    };
-  }
-  const held = await context.measuring.directory(context.layout.data(volume.id));
-  const used = BigInt(held?.bytes ?? 0);
-  const left = total > used ? total - used : 0n;
-  const free = bavail * bsize;
-  const count = BigInt(held?.inodes ?? 0);
-  const volumeCondition = await conditionOf(context, volume, { used });
-  return {
-    usage: [
-      {
-        unit: Unit.BYTES,
-        total,
-        available: left < free ? left : free,
-        used: used < total ? used : total,
-      },
-      { unit: Unit.INODES, total: count + ffree, available: ffree, used: count },
-    ],
-    volumeCondition,
-  };
 }
 
 /** The volume that is staged or published at a path. Fails with NOT_FOUND. */

@@ -22,10 +22,7 @@ export async function repairNode(context: HostPathContext): Promise<void> {
     const { staged, published } = await places.live(volume);
     const path = staged?.path ?? published[0]?.path;
     if (volume.kind === 'filesystem' && path !== undefined) await thaw(path);
-    if (volume.kind === 'block') {
-      const paths = published.map((place) => place.path);
-      await releaseDevices(context, volume, { staged: staged !== undefined, paths });
-    }
+    if (volume.kind === 'block') await releaseDevices(context, volume, staged !== undefined);
   }
   for (const id of places.ids()) {
     if (volumes.get(id) === undefined) await places.forget(id);

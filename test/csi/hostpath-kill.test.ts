@@ -141,7 +141,7 @@ async function live({ capability, write, read, killedAt }: Life): Promise<void> 
     expect(await readdir(join(root, name)), name).toEqual([]);
   }
   expect(existsSync(target)).toBe(false);
-  expect(await loopsOf(join(root, 'volumes', volumeId, 'image'))).toEqual([]);
+  await expect.poll(() => loopsOf(join(root, 'volumes', volumeId, 'image'))).toEqual([]);
   expect(await leftoversUnder(directory)).toEqual([`mount ${directory}`]);
 }
 

@@ -56,15 +56,16 @@ function listAll({ store }: CsiHost): { objects: Stored[]; unreadable: readonly 
 }
 
 /** All objects of the body are checked before the first is stored. */
-async function apply({ store }: CsiHost, exchange: Exchange): Promise<object[]> {
+async function apply(host: CsiHost, exchange: Exchange): Promise<object[]> {
   const manifests = parseManifests(await body(exchange));
   const answers: object[] = [];
   for (const manifest of manifests) {
     const { kind, metadata } = manifest;
-    const { result } = await store.apply(manifest);
+    const { result } = await host.store.apply(manifest);
     const namespace = 'namespace' in metadata ? metadata.namespace : undefined;
     answers.push({ kind, name: metadata.name, namespace, result });
   }
+  host.retry();
   return answers;
 }
 

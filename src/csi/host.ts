@@ -43,8 +43,9 @@ export interface CsiHostOptions {
   readonly extraMetadata: boolean;
 }
 
+/** What is looked at anew on request. */
 interface Controller extends AsyncDisposable {
-  readonly isIdle: boolean;
+  resync(): void;
 }
 
 /** Objects that each controller works on at the same time. */
@@ -109,9 +110,9 @@ export class CsiHost implements AsyncDisposable {
     return new CsiHost(node, volumes, controllers, opening.move());
   }
 
-  /** Whether no controller has anything under way or in a pause. */
-  get isIdle(): boolean {
-    return this.#controllers.every(({ isIdle }) => isIdle);
+  /** Ends the pauses after failures: someone has changed something, or waits. */
+  retry(): void {
+    for (const controller of this.#controllers) controller.resync();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -62,7 +62,7 @@ export interface PodVolume {
  * a socket. The pod is expected to be run soon; `release` takes them all.
  */
 export async function publishForPod(
-  { volumes }: CsiHost,
+  host: CsiHost,
   value: unknown,
   signal: AbortSignal,
 ): Promise<PodVolume[]> {
@@ -73,7 +73,9 @@ export async function publishForPod(
       reason: `${issue?.path.join('.')}: ${issue?.message}`,
     });
   }
+  const { volumes } = host;
   const { pod, timeout, volumes: wanted } = parsed.data;
+  host.retry();
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeout)]);
   const ready: PodVolume[] = [];
   try {

@@ -22,7 +22,7 @@ import {
 
 type VaRef = Ref<'VolumeAttachment'>;
 
-export type AttachPlan = 'nothing' | 'intend' | 'attach' | 'detach' | 'forget';
+export type AttachPlan = 'nothing' | 'intend' | 'attach' | 'detach';
 
 /** The next step of an attachment. Pure. */
 export function planAttachment(attachment: Attachment): AttachPlan {

@@ -150,7 +150,6 @@ export class Binder implements AsyncDisposable {
   async #act(object: Stored, plan: Plan): Promise<void> {
     const { store, events } = this.#parts;
     if (plan.do === 'write') await writePlanned(store, plan.object);
-    if (plan.do === 'delete') await store.delete(plan.ref);
     if (plan.do === 'wait') events.add(refOf(object), 'Normal', plan.reason, plan.message);
   }
 }

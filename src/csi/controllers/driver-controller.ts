@@ -57,15 +57,6 @@ export class DriverController implements AsyncDisposable {
     }
   }
 
-  /** Ends the pause of one object: someone asks for it now. */
-  retryNow(ref: Ref): void {
-    this.#reconciler.retryNow(keyOf(ref));
-  }
-
-  get isIdle(): boolean {
-    return this.#reconciler.isIdle;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.#parts[Symbol.dispose]();
     await this.#reconciler[Symbol.asyncDispose]();

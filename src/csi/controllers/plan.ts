@@ -1,12 +1,11 @@
-import { type Ref, refOf, type Stored } from '../objects/index.ts';
+import { refOf, type Stored } from '../objects/index.ts';
 import type { ObjectStore } from '../store/index.ts';
 
 /** What a planner wants done: one write, or nothing but to tell why it waits. */
 export type Plan =
   | { readonly do: 'nothing' }
   | { readonly do: 'wait'; readonly reason: string; readonly message: string }
-  | { readonly do: 'write'; readonly object: Stored }
-  | { readonly do: 'delete'; readonly ref: Ref };
+  | { readonly do: 'write'; readonly object: Stored };
 
 export const NOTHING: Plan = { do: 'nothing' };
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { clusterMetadata, objectName } from './metadata.ts';
+import { clusterMetadata } from './metadata.ts';
 import { driverName } from './persistent-volume.ts';
 
 /**
@@ -46,5 +46,3 @@ export const csiNode = z.strictObject({
     ),
   }),
 });
-
-export const nodeName = objectName;

@@ -5,7 +5,7 @@ export * from './kinds.ts';
 export * from './manifests.ts';
 export { type Metadata, namespaceName, objectName, objectNameOf } from './metadata.ts';
 export * from './node-records.ts';
-export { driverName, fsType, inlineVolume, volumeHandle } from './persistent-volume.ts';
+export { driverName, fsType, volumeHandle } from './persistent-volume.ts';
 export * from './quantity.ts';
 export * from './references.ts';
 export * from './snapshot.ts';

@@ -75,12 +75,3 @@ export const persistentVolume = z.strictObject({
     })
     .optional(),
 });
-
-/** A `csi` volume that a pod brings itself: made and destroyed with it. */
-export const inlineVolume = z.strictObject({
-  driver: driverName,
-  readOnly: z.boolean().optional(),
-  fsType: fsType.optional(),
-  volumeAttributes: z.record(z.string(), z.string()).optional(),
-  nodePublishSecretRef: z.strictObject({ name: objectName }).optional(),
-});

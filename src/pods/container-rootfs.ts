@@ -1,5 +1,5 @@
 import { chmod, chown, lstat, mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ifExists, KeelsonError, span } from '../base/index.ts';
 import { mountOverlay, unmountAll } from '../linux/index.ts';
 import type { UserMappings } from './config.ts';
@@ -23,8 +23,13 @@ export async function mountRootfs(
   paths: ContainerPaths,
   { layers, root, user, context }: RootfsSource,
 ): Promise<void> {
-  if (user !== undefined) await letThrough(paths.directory, user.mappings);
-  await mkdir(paths.upper, { recursive: true });
+  await mkdir(dirname(paths.storage), { recursive: true, mode: 0o711 });
+  // Programs with set-uid bits that a container wrote are not for users of the host.
+  await mkdir(paths.storage, { mode: 0o700 });
+  if (user !== undefined) {
+    for (const place of [paths.directory, paths.storage]) await letThrough(place, user.mappings);
+  }
+  await mkdir(paths.upper);
   const uid = hostIdOf(root.uid, user?.mappings.uids);
   const gid = hostIdOf(root.gid, user?.mappings.gids);
   await chown(paths.upper, uid, gid);

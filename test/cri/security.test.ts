@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import {
@@ -225,4 +225,13 @@ test('SELinux: options are taken, and Status says whether they do anything', asy
   if (selinux) expect(lines[0]).toMatch(/:spc_t:s0:c1,c2/);
   else expect(lines.join()).not.toContain('spc_t');
   expect(await refusal({ selinuxOptions: { type: 'a:b' } })).toBe('INVALID_ARGUMENT');
+});
+
+test('users of the host do not get at what containers write', async () => {
+  const { daemon, image } = suite;
+  const id = await createContainer(daemon, pod, containerConfig(image));
+  for (const directory of [daemon.paths.root, daemon.paths.state]) {
+    const { mode } = await stat(join(directory, 'containers', id));
+    expect(mode & 0o077).toBe(0);
+  }
 });

@@ -73,7 +73,7 @@ test.each(['ext4', 'xfs'] as const)(
       await expect(grow()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
     }
     await unmountUnlessBusy(target);
-    await expect.poll(() => loopsOf(image)).toEqual([]);
+    await expect.poll(() => loopsOf(image), { timeout: 10_000 }).toEqual([]);
   },
 );
 
@@ -97,7 +97,7 @@ test('a device that nobody mounted is gone when it is closed', async () => {
     await using loop = await attachLoop(image, { autoclear: true });
     expect(await loopsOf(image)).toEqual([{ path: loop.path, readonly: false }]);
   }
-  await expect.poll(() => loopsOf(image)).toEqual([]);
+  await expect.poll(() => loopsOf(image), { timeout: 10_000 }).toEqual([]);
 });
 
 test('a device may be for reading only, and lasts until it is detached', async () => {
@@ -108,7 +108,7 @@ test('a device may be for reading only, and lasts until it is detached', async (
   const write = writeFile(loop?.path ?? '', 'x', { flag: 'r+', flush: true });
   await expect(write).rejects.toThrow(/EACCES|EROFS|EPERM/);
   detachLoop(loop?.path ?? '');
-  await expect.poll(() => loopsOf(image)).toEqual([]);
+  await expect.poll(() => loopsOf(image), { timeout: 10_000 }).toEqual([]);
 });
 
 test('a frozen file system cannot be changed; one that is not frozen is thawed all the same', async () => {

@@ -108,7 +108,7 @@ test('a driver that was started anew is reached again', async () => {
   expect(error.message).toMatch(/there is no socket|nobody listens|broke/);
   await driver.listen();
   await expect
-    .poll(() => client.identity.probe({}).catch(() => 'not yet'))
+    .poll(() => client.identity.probe({}).catch(() => 'not yet'), { timeout: 10_000 })
     .toEqual({ ready: undefined });
 });
 

@@ -141,7 +141,9 @@ async function live({ capability, write, read, killedAt }: Life): Promise<void> 
     expect(await readdir(join(root, name)), name).toEqual([]);
   }
   expect(existsSync(target)).toBe(false);
-  await expect.poll(() => loopsOf(join(root, 'volumes', volumeId, 'image'))).toEqual([]);
+  await expect
+    .poll(() => loopsOf(join(root, 'volumes', volumeId, 'image')), { timeout: 10_000 })
+    .toEqual([]);
   expect(await leftoversUnder(directory)).toEqual([`mount ${directory}`]);
 }
 

@@ -277,7 +277,9 @@ test('mount options are honoured or refused', async () => {
   await expect(stage(bad.volumeId, mountOf('ext4', ['no-such-option']))).rejects.toThrow(
     /Cannot mount/,
   );
-  await expect.poll(() => loopsOf(join(driver.root, 'volumes', bad.volumeId, 'image'))).toEqual([]);
+  await expect
+    .poll(() => loopsOf(join(driver.root, 'volumes', bad.volumeId, 'image')), { timeout: 10_000 })
+    .toEqual([]);
 });
 
 test('an inline volume lives as long as its publication', async () => {

@@ -56,6 +56,7 @@ programs() {
 crun|has crun|needed|https://github.com/containers/crun (or runc)
 runc|has runc|useful|https://github.com/opencontainers/runc
 runsc|has runsc|useful|https://gvisor.dev/docs/user_guide/install
+criu|has criu|useful|https://criu.org/Installation (checkpoints)
 conmon|has conmon|needed|https://github.com/containers/conmon
 containernetworking-plugins|has_plugin bridge|needed|https://github.com/containernetworking/plugins, into /opt/cni/bin
 iptables|has iptables|needed|https://www.netfilter.org

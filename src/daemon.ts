@@ -216,6 +216,7 @@ function podSettings(config: Config): PodSettings {
     shmSize: sandbox.shmSize,
     pidsLimit: containers.pidsLimit === 0 ? undefined : containers.pidsLimit,
     logSizeMax: containers.logSizeMax === 0 ? undefined : containers.logSizeMax,
+    restoreCheckpoints: containers.restoreCheckpoints,
   };
 }
 

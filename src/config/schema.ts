@@ -356,6 +356,10 @@ export const schema = z.strictObject({
         z.int().min(0).default(0),
         'Most processes of a container. 0: no limit but those of the pod.',
       ),
+      restore_checkpoints: described(
+        z.boolean().default(false),
+        'Make containers from checkpoint archives and images. Who can name one can run anything as root: criu believes what they say.',
+      ),
       log_size_max: described(
         size().prefault(0),
         'Most bytes of a log file; it is emptied and begun anew beyond. 0: no limit, for a kubelet rotates logs.',

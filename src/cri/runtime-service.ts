@@ -1,6 +1,8 @@
 import type { RuntimeServiceServer } from '../gen/runtime/v1/api.ts';
 import { attach } from './attach.ts';
 import type { Calls } from './calls.ts';
+import { checkpointContainerRpc } from './checkpoint-container.ts';
+import { checkpointPod, restorePod } from './checkpoint-pod.ts';
 import { containerStatsRpc, listContainerStats, streamContainerStats } from './container-stats.ts';
 import { containerStatusRpc } from './container-status.ts';
 import type { CriContext } from './context.ts';
@@ -100,6 +102,9 @@ export function runtimeService(context: CriContext, calls: Calls) {
     getContainerEvents: serverStream(context, calls, 'GetContainerEvents', getContainerEvents),
     streamPodSandboxes: serverStream(context, calls, 'StreamPodSandboxes', streamPodSandboxes),
     streamContainers: serverStream(context, calls, 'StreamContainers', streamContainers),
+    checkpointContainer: unary(context, calls, 'CheckpointContainer', checkpointContainerRpc),
+    checkpointPod: unary(context, calls, 'CheckpointPod', checkpointPod),
+    restorePod: unary(context, calls, 'RestorePod', restorePod),
     reopenContainerLog: unary(context, calls, 'ReopenContainerLog', reopenContainerLogRpc),
   } satisfies Partial<RuntimeServiceServer>;
 }

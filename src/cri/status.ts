@@ -5,6 +5,7 @@ import {
   StatusResponse,
 } from '../gen/runtime/v1/api.ts';
 import { runtimeProblem } from '../pods/index.ts';
+import { NO_POD_CHECKPOINTS } from './checkpoint-pod.ts';
 import type { CriContext, UnaryHandler } from './context.ts';
 
 /** RuntimeReady and NetworkReady, and what each runtime handler can do. */
@@ -37,12 +38,13 @@ export const status: UnaryHandler<StatusRequest, StatusResponse> = async (
       userNamespacesHostNetwork: false,
       mountOptions: true,
     },
-    info: request.verbose ? verboseInfo(context) : {},
+    info: request.verbose ? await verboseInfo(context) : {},
   });
 };
 
-/** The configuration, which ways of confinement this host has, and who takes part in NRI. */
-function verboseInfo({ configuration, pods, nri }: CriContext): Record<string, string> {
+/** The configuration, what this host has and can do, and who takes part in NRI. */
+async function verboseInfo(context: CriContext): Promise<Record<string, string>> {
+  const { configuration, pods, nri } = context;
   const { apparmor, selinux, hugepages, swapLimit, cgroups } = pods.host;
   const host = {
     ...{ apparmor, selinux: selinux !== undefined, hugepages, swapLimit },
@@ -51,6 +53,7 @@ function verboseInfo({ configuration, pods, nri }: CriContext): Record<string, s
   return {
     config: JSON.stringify(configuration),
     host: JSON.stringify(host),
+    checkpoint: JSON.stringify(await checkpointSupport(context)),
     ...(nri === undefined ? {} : { nri: JSON.stringify(nri()) }),
   };
 }
@@ -71,4 +74,15 @@ async function handlers(context: CriContext): Promise<RuntimeHandler[]> {
       };
     }),
   );
+}
+
+/** Of each handler, and of pods as a whole, why it cannot be checkpointed; '' where it can. */
+async function checkpointSupport({ pods }: CriContext): Promise<Record<string, unknown>> {
+  const handlers = await Promise.all(
+    pods.runtimes.list().map(async ({ handler }) => {
+      const problem = await pods.runtimes.checkpointProblem(handler);
+      return [handler, problem ?? ''] as const;
+    }),
+  );
+  return { handlers: Object.fromEntries(handlers), pods: NO_POD_CHECKPOINTS };
 }

@@ -1,7 +1,7 @@
 import { during, expectValue, KeelsonError, messageOf, Steps } from '../base/index.ts';
 import { identifyProcess } from '../linux/index.ts';
 import type { ImageRecord } from '../oci/images/index.ts';
-import { killMonitor } from '../oci/runtime/index.ts';
+import { killMonitor, type RestoreSource } from '../oci/runtime/index.ts';
 import type { ContainerConfig } from './config.ts';
 import { decideBundle, writeBundle } from './container-bundle.ts';
 import {
@@ -24,6 +24,12 @@ import { findVolumes } from './image-mounts.ts';
 import { removeMountsBelow } from './mapped-mounts.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, containerName, type SandboxRecord } from './records.ts';
+import {
+  checkRestorable,
+  findCheckpoint,
+  imageBelow,
+  unpackCheckpoint,
+} from './restore-container.ts';
 import { refuseContainerInSandbox } from './sandboxed-runtime.ts';
 import { labelsOf } from './selinux.ts';
 
@@ -72,7 +78,11 @@ async function create(
   refuseClasses(sandbox, config);
   // All handlers have their images in one store: it need only be one of them.
   pods.runtimes.get(config.image.runtimeHandler);
-  const image = await findImage(pods, config.image.image);
+  const checkpoint = await findCheckpoint(pods, config.image.image, signal);
+  if (checkpoint !== undefined) await checkRestorable(pods, sandbox, config);
+  const image = await (checkpoint === undefined
+    ? findImage(pods, config.image.image)
+    : imageBelow(pods, checkpoint));
   const volumes = await findVolumes(pods, config.mounts);
   const intent = intentOf(pods, {
     sandbox,
@@ -92,13 +102,19 @@ async function create(
     },
     () => forget(pods, id),
   );
-  await steps.run(
+  const restore = await steps.run(
     'mount root filesystem',
-    () => mountRootfs(paths, rootfsSource(pods, { image, sandbox, container: intent })),
+    async () => {
+      const unpacked = checkpoint && (await unpackCheckpoint(pods, checkpoint, paths, signal));
+      await mountRootfs(paths, rootfsSource(pods, { image, sandbox, container: intent }));
+      await unpacked?.applyDeletions();
+      return unpacked;
+    },
     () => removeRootfs(paths),
   );
   await checkMountPoints(paths);
-  const container = { ...intent, ...userOf(config, image, paths) };
+  const restored = restore === undefined ? {} : { restored: true };
+  const container = { ...intent, ...restored, ...userOf(config, image, paths) };
   const { record, spec } = await steps.run(
     'decide what it is',
     () => decideBundle(pods, { container, sandbox, image, paths }),
@@ -107,14 +123,16 @@ async function create(
   await steps.run('write bundle', () => writeBundle({ record, spec, sandbox, paths }));
   const pid = await steps.run(
     'create by runtime',
-    () => monitor(pods, record, paths, signal),
+    () => monitor(pods, record, { paths, restore }, signal),
     async (undoSignal) => {
       await killMonitor(paths.bundle);
       await deleteByRuntime(pods, record, undoSignal);
     },
   );
-  // The container has mounts of its own by now.
-  await steps.run('remove mount sources', () => removeMountsBelow(paths.sources));
+  // The container has mounts of its own by now, unless it is restored when it is started.
+  await steps.run('remove mount sources', () =>
+    restore === undefined ? removeMountsBelow(paths.sources) : undefined,
+  );
   const created = await steps.run('record creation', () => {
     const process = expectValue(identifyProcess(pid), `process ${pid} of the container`);
     return pods.containers.update(record, { state: { phase: 'created', process } });
@@ -159,7 +177,7 @@ function userOf(
 function monitor(
   pods: Pods,
   record: ContainerRecord,
-  paths: ContainerPaths,
+  { paths, restore }: { paths: ContainerPaths; restore: RestoreSource | undefined },
   signal: AbortSignal,
 ): Promise<number> {
   const { config } = record;
@@ -169,7 +187,7 @@ function monitor(
       id: record.id,
       name: config.metadata.name,
       runtime,
-      standIn: runtime.needsSandbox,
+      standIn: runtime.needsSandbox ? 'sandboxed' : restore,
       bundle: paths.bundle,
       exitDirectory: pods.exits.directory,
       logPath: record.logPath,

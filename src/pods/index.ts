@@ -1,5 +1,6 @@
 export type { IdRange, InterfaceUsage, Pressure, Traffic } from '../linux/index.ts';
 export { attachContainer } from './attach.ts';
+export { type CheckpointRequest, checkpointContainer } from './checkpoint-container.ts';
 export * from './config.ts';
 export { containerPaths } from './container-paths.ts';
 export { readSpec } from './container-spec.ts';

@@ -56,6 +56,8 @@ export interface PodSettings {
   pidsLimit: number | undefined;
   /** Bytes after which a log starts anew; undefined for no limit. */
   logSizeMax: number | undefined;
+  /** Whether containers may be made from checkpoints: who can name one can run anything. */
+  restoreCheckpoints: boolean;
 }
 
 /** What this machine has, read once at the start. */

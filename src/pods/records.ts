@@ -61,6 +61,8 @@ export interface ContainerRecord {
   user: { uid: number; gid: number; supplementalGroups: number[] };
   stopSignal: string;
   cgroupsPath: string;
+  /** Made from a checkpoint: its processes come back when it is started. */
+  restored?: boolean;
 }
 
 export type ContainerState =

@@ -3,7 +3,8 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ifExists, messageOf, NEVER, withTimeout } from '../base/index.ts';
 import { isAlive, listMounts, unmountAll } from '../linux/index.ts';
-import { killMonitor } from '../oci/runtime/index.ts';
+import { killMonitor, restoredProcess } from '../oci/runtime/index.ts';
+import { letGo } from './checkpoint-container.ts';
 import { containerPaths, storageDirectory } from './container-paths.ts';
 import { removeRootfs } from './container-rootfs.ts';
 import { forget } from './create-container.ts';
@@ -88,8 +89,10 @@ async function undoCreation(
 }
 
 async function adopt(pods: Pods, container: ContainerRecord, signal: AbortSignal): Promise<void> {
-  if (isRunning(container)) await adoptStart(pods, container, signal);
-  else await settleExit(pods, container, signal);
+  if (isRunning(container)) {
+    await letGo(pods, container);
+    await adoptStart(pods, container, signal);
+  } else await settleExit(pods, container, signal);
 }
 
 /** The daemon may have died between the runtime's start and the record of it. */
@@ -101,7 +104,8 @@ async function adoptStart(
   if (container.state.phase !== 'created') return;
   const state = await pods.runtimes.find(container.handler)?.state(container.id, signal);
   if (state?.status !== 'running') return;
-  const { process } = container.state;
+  const { bundle } = containerPaths(pods, container.id);
+  const process = container.restored ? await restoredProcess(bundle) : container.state.process;
   await pods.containers.update(container, {
     state: { phase: 'running', process, startedAt: String(BigInt(Date.now()) * 1_000_000n) },
   });

@@ -1,6 +1,6 @@
 import { release } from 'node:os';
 import { KeelsonError, NEVER } from '../base/index.ts';
-import { OciRuntime, type OciRuntimeOptions } from '../oci/runtime/index.ts';
+import { checkpointProblem, OciRuntime, type OciRuntimeOptions } from '../oci/runtime/index.ts';
 
 /** What a runtime handler can do. */
 export interface HandlerFeatures {
@@ -15,6 +15,7 @@ export class Runtimes {
   readonly defaultHandler: string;
   readonly #runtimes: ReadonlyMap<string, OciRuntime>;
   readonly #features = new Map<string, Promise<HandlerFeatures>>();
+  readonly #checkpointProblems = new Map<OciRuntime, Promise<string | undefined>>();
 
   constructor(defaultHandler: string, runtimes: readonly OciRuntimeOptions[]) {
     this.defaultHandler = defaultHandler;
@@ -46,6 +47,16 @@ export class Runtimes {
     if (known !== undefined) return known;
     const asked = this.#ask(handler);
     this.#features.set(handler, asked);
+    return asked;
+  }
+
+  /** Why containers of a handler cannot be checkpointed and restored; undefined if they can. Asked once. */
+  checkpointProblem(handler: string): Promise<string | undefined> {
+    const runtime = this.get(handler);
+    const known = this.#checkpointProblems.get(runtime);
+    if (known !== undefined) return known;
+    const asked = checkpointProblem(runtime);
+    this.#checkpointProblems.set(runtime, asked);
     return asked;
   }
 

@@ -12,6 +12,7 @@ export function refusePodInSandbox(config: SandboxConfig, handler: string): void
   const { namespaces, sysctls } = config;
   refuse(handler, {
     "use the host's PID namespace": namespaces.pid === 'node',
+    'use a user namespace': namespaces.user !== undefined,
     "use the host's IPC namespace": namespaces.ipc === 'node',
     'set sysctls other than net.*': Object.keys(sysctls).some((name) => !/^net[./]/.test(name)),
   });

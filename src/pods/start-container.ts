@@ -1,6 +1,6 @@
 import { KeelsonError, messageOf, NEVER, Steps } from '../base/index.ts';
 import type { ProcessId } from '../linux/index.ts';
-import { startByStandIn } from '../oci/runtime/index.ts';
+import { restoredProcess, startByStandIn } from '../oci/runtime/index.ts';
 import { containerPaths } from './container-paths.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, now } from './records.ts';
@@ -34,11 +34,11 @@ export async function startContainer(
   try {
     const startedAt = now();
     // Not cancelled with the call: half a start would leave nobody knowing what runs.
-    await steps.run('start by runtime', () => start(pods, container, state.process));
+    const process = await steps.run('start by runtime', () =>
+      start(pods, container, state.process),
+    );
     await steps.run('record start', () =>
-      pods.containers.update(container, {
-        state: { phase: 'running', process: state.process, startedAt },
-      }),
+      pods.containers.update(container, { state: { phase: 'running', process, startedAt } }),
     );
   } catch (error) {
     await recordFailure(pods, container, messageOf(error));
@@ -47,11 +47,18 @@ export async function startContainer(
   await pods.observer?.containerStarted(pods.containers.find(id) ?? container);
 }
 
-async function start(pods: Pods, container: ContainerRecord, process: ProcessId): Promise<void> {
+/** Answers the process that stands for the container from now on. */
+async function start(
+  pods: Pods,
+  container: ContainerRecord,
+  process: ProcessId,
+): Promise<ProcessId> {
   const runtime = pods.runtimes.get(container.handler);
-  const { id } = container;
-  if (!runtime.needsSandbox) return runtime.start(id, NEVER);
-  await startByStandIn(containerPaths(pods, id).bundle, { id, standIn: process });
+  const { id, restored } = container;
+  const { bundle } = containerPaths(pods, id);
+  if (runtime.needsSandbox || restored) await startByStandIn(bundle, { id, standIn: process });
+  else await runtime.start(id, NEVER);
+  return restored ? restoredProcess(bundle) : process;
 }
 
 async function recordFailure(

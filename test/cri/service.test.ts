@@ -96,7 +96,6 @@ test('both services answer under the package name of old kubelets', async () => 
 
 test('what is not served answers UNIMPLEMENTED', async () => {
   const { runtime } = daemon;
-  expect(await codeOf(runtime.checkpointContainer({ containerId: 'a' }))).toBe('UNIMPLEMENTED');
   expect(await codeOf(runtime.checkpointPod())).toBe('UNIMPLEMENTED');
   expect(await codeOf(runtime.restorePod())).toBe('UNIMPLEMENTED');
   using other = connect(daemon.uri, { package: 'runtime.v2' });

@@ -1,5 +1,6 @@
 import { abandonOn, KeelsonError, messageOf, Semaphore } from '../../base/index.ts';
 import type { Credentials, EndpointExplanation } from '../registry/index.ts';
+import { parseManifest } from '../spec/index.ts';
 import { type ArchiveInput, loadArchive } from './archive-load.ts';
 import { type SaveOptions, saveArchive } from './archive-save.ts';
 import { type Collected, collect } from './collection.ts';
@@ -10,6 +11,7 @@ import { visible } from './layer-store.ts';
 import type { PullOptions } from './pull.ts';
 import type { PullProgress } from './pull-progress.ts';
 import { type ImageStoreOptions, openParts, type StoreParts } from './store-parts.ts';
+import { type ArchiveToUnpack, unpackArchive } from './unpack-archive.ts';
 
 const DAY = 24 * 60 * 60 * 1000;
 /** Milliseconds that closing the store waits for deletions. */
@@ -165,6 +167,18 @@ export class ImageStore implements AsyncDisposable {
     const both = AbortSignal.any([signal, this.#closing.signal]);
     const ids = await loadArchive(input, this.#parts, both);
     return ids.flatMap((id) => this.#read(id) ?? []);
+  }
+
+  /** Unpacks an archive that is no image, with the limits of layers. */
+  async unpackArchive(archive: ArchiveToUnpack, signal: AbortSignal): Promise<void> {
+    await unpackArchive(archive, this.#parts, signal);
+  }
+
+  /** The annotations of an image's manifest. */
+  async annotationsOf({ manifestDigest }: ImageRecord): Promise<Record<string, string>> {
+    const content = await this.#parts.blobs.read(manifestDigest);
+    const document = content && parseManifest(content, undefined);
+    return (document?.kind === 'manifest' && document.manifest.annotations) || {};
   }
 
   /** Writes images as one archive, piece by piece. Fails with NOT_FOUND if one is not here. */

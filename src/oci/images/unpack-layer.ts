@@ -16,8 +16,8 @@ export interface UnpackJob {
   /** Its whole size in bytes. */
   size: number;
   digest: string;
-  /** The digest of the archive inside. */
-  diffId: string;
+  /** The digest of the archive inside; undefined for whichever it has. */
+  diffId: string | undefined;
   /** The blob is not an archive but the content of this file. */
   file: string | undefined;
   /** The directory to make and fill, absolute. */
@@ -76,7 +76,7 @@ async function unpackArchive(
   blob: FollowedBlob,
   writer: LayerWriter,
 ): Promise<void> {
-  const algorithm = algorithmOf(job.diffId);
+  const algorithm = algorithmOf(job.diffId ?? job.digest);
   const archive = createHash(algorithm);
   const reader = new TarReader(writer);
   let written = 0;
@@ -95,7 +95,7 @@ async function unpackArchive(
   blob.verify();
   reader.finish();
   const diffId = `${algorithm}:${archive.digest('hex')}`;
-  if (job.diffId === diffId) return;
+  if (job.diffId === undefined || job.diffId === diffId) return;
   throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${job.digest}"`, {
     reason: `the digest of its archive is ${diffId}, not ${job.diffId}`,
   });

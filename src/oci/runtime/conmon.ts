@@ -11,15 +11,15 @@ import {
   start,
 } from '../../linux/index.ts';
 import { cleanMessage, type OciRuntime } from './oci-runtime.ts';
-import { standInCommand } from './runsc-stand-in.ts';
+import { type RestoreSource, restoreCommand, sandboxedCommand } from './stand-in.ts';
 
 export interface MonitorRequest {
   id: string;
   /** A readable name, for conmon's own messages. */
   name: string;
   runtime: OciRuntime;
-  /** The container joins the sandbox of its pod: a stand-in is what conmon watches. */
-  standIn?: boolean;
+  /** What conmon watches is a stand-in: the container joins the sandbox of its pod, or is restored. */
+  standIn?: 'sandboxed' | RestoreSource | undefined;
   /** Holds config.json; conmon puts its control files here. */
   bundle: string;
   /** Where the file `<id>` with the exit code appears. */
@@ -124,16 +124,14 @@ export class Conmon {
 
 function conmonArgs(request: MonitorRequest): string[] {
   const file = (name: string) => join(request.bundle, name);
-  const { runtime, standIn = false } = request;
-  const { program, args } = standIn
-    ? standInCommand([runtime.path, ...runtime.callArgs])
-    : { program: runtime.path, args: runtime.globalArgs };
+  const { runtime, standIn } = request;
+  const { program, args } = runtimeCommand(runtime, standIn);
   return [
     ...['--cid', request.id, '--cuuid', request.id, '--name', request.name],
     ...['--bundle', request.bundle, '--persist-dir', request.bundle],
     ...['--runtime', program],
     ...args.flatMap((arg) => ['--runtime-arg', arg]),
-    ...(runtime.systemdCgroup && !standIn ? ['--systemd-cgroup'] : []),
+    ...(runtime.systemdCgroup && standIn === undefined ? ['--systemd-cgroup'] : []),
     ...['--container-pidfile', file(MONITOR_FILES.pid)],
     ...['--conmon-pidfile', file(MONITOR_FILES.conmonPid)],
     ...['--exit-dir', request.exitDirectory],
@@ -144,6 +142,13 @@ function conmonArgs(request: MonitorRequest): string[] {
     ...(request.stdin && !request.terminal ? ['--stdin'] : []),
     ...(request.stdin && !request.stdinOnce ? ['--leave-stdin-open'] : []),
   ];
+}
+
+/** The program that conmon has create the container, with its first arguments. */
+function runtimeCommand(runtime: OciRuntime, standIn: MonitorRequest['standIn']) {
+  const call = [runtime.path, ...runtime.callArgs];
+  if (standIn === undefined) return { program: runtime.path, args: runtime.globalArgs };
+  return standIn === 'sandboxed' ? sandboxedCommand(call) : restoreCommand(call, standIn);
 }
 
 /** conmon's one line: `{"pid": N}`, or `{"pid": -1, "message": "…"}` when create failed. */

@@ -1,3 +1,4 @@
+export { checkpointProblem } from './checkpoint-support.ts';
 export * from './conmon.ts';
 export * from './oci-runtime.ts';
-export { startByStandIn } from './runsc-stand-in.ts';
+export { type RestoreSource, restoredProcess, startByStandIn } from './stand-in.ts';

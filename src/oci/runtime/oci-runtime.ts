@@ -1,4 +1,4 @@
-import { KeelsonError, span, withTimeout } from '../../base/index.ts';
+import { KeelsonError, NEVER, span, withTimeout } from '../../base/index.ts';
 import { type RunResult, run } from '../../linux/index.ts';
 import type { Resources } from '../spec/index.ts';
 
@@ -36,6 +36,7 @@ const OWN_OPTIONS: Record<RuntimeType, readonly string[]> = {
 
 /** No call of a runtime takes this long, in milliseconds, unless it is stuck. */
 const CALL_DEADLINE = 60_000;
+const CHECKPOINT_DEADLINE = 3_600_000;
 
 /**
  * The command line of an OCI runtime: crun, runc or runsc. Containers are created
@@ -93,6 +94,23 @@ export class OciRuntime {
   /** gVisor only: kills a process of a container by its pid in the sandbox. Absence is fine. */
   async killInner(id: string, pid: number, signal: AbortSignal): Promise<void> {
     await this.call('kill', ['-pid', String(pid), id, 'KILL'], signal);
+  }
+
+  async pause(id: string, signal: AbortSignal): Promise<void> {
+    await this.#expect('pause', [id], signal);
+  }
+
+  async resume(id: string, signal: AbortSignal): Promise<void> {
+    await this.#expect('resume', [id], signal);
+  }
+
+  /**
+   * Writes what a container's processes are into `images`, and logs into `work`; they go on.
+   * Not to be cut off: that could leave them broken.
+   */
+  async checkpoint(id: string, { images, work }: { images: string; work: string }): Promise<void> {
+    const args = ['--image-path', images, '--work-path', work, '--file-locks', '--leave-running'];
+    await this.#expect('checkpoint', [...args, id], NEVER, undefined, CHECKPOINT_DEADLINE);
   }
 
   /** Removes what the runtime keeps of a container, killing it first. Absence is fine. */
@@ -163,12 +181,13 @@ export class OciRuntime {
     args: readonly string[],
     signal: AbortSignal,
     input?: string,
+    deadline = CALL_DEADLINE,
   ): Promise<RunResult> {
     const attributes = { runtime: this.handler, args: args.join(' ') };
     return span(`oci.${command}`, attributes, async (self) => {
       const words = [...this.callArgs, command, ...args];
       const result = await run(this.path, words, {
-        signal: withTimeout(signal, CALL_DEADLINE),
+        signal: withTimeout(signal, deadline),
         hideHybridCgroups: this.hideHybridCgroups,
         ...(input === undefined ? {} : { input }),
       });
@@ -183,8 +202,9 @@ export class OciRuntime {
     args: string[],
     signal: AbortSignal,
     input?: string,
+    deadline = CALL_DEADLINE,
   ): Promise<void> {
-    const result = await this.call(command, args, signal, input);
+    const result = await this.call(command, args, signal, input, deadline);
     if (result.code !== 0) throw this.#failure(command, args.at(-1) ?? '', result);
   }
 

@@ -67,6 +67,8 @@ export class ScriptedDriver implements AsyncDisposable {
     ready: undefined,
   };
   readonly #scripts = new Map<string, Script[]>();
+  /** Calls that are being worked on, also when nobody waits for them any more. */
+  readonly #working = new Set<Promise<void>>();
   #server: Server | undefined;
 
   private constructor(directory: string) {
@@ -130,6 +132,9 @@ export class ScriptedDriver implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.vanish();
+    // What is done late must not be done in a directory that is gone.
+    const patience = new Promise((resolve) => setTimeout(resolve, 2000).unref());
+    await Promise.race([Promise.allSettled(this.#working), patience]);
     this.volumes.unmountAll();
     await rm(this.directory, { recursive: true, force: true });
   }
@@ -149,7 +154,10 @@ export class ScriptedDriver implements AsyncDisposable {
             ? Buffer.from(value)
             : method.responseSerialize(response(value)),
       };
-      handlers[name] = (stream) => void this.#answer(rpc, stream);
+      handlers[name] = (stream) => {
+        const work = this.#answer(rpc, stream).finally(() => this.#working.delete(work));
+        this.#working.add(work);
+      };
     }
     return [definition, handlers] as const;
   }

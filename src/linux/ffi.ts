@@ -6,6 +6,9 @@ import { KeelsonError } from '../base/index.ts';
  * System calls that Node does not offer, through the C library. All are called
  * synchronously and must be short: the event loop waits for them.
  */
+// Asynchronous calls wait for a few threads. One too many fails: when many pods end at once,
+// each has several.
+koffi.config({ max_async_calls: 4096 });
 const libc = koffi.load('libc.so.6');
 
 export const raw = {

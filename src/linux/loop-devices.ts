@@ -134,6 +134,23 @@ function withDevice(path: string, flags: string, work: (fd: number) => void): vo
   }
 }
 
+/**
+ * The device that a file is attached to, kept open until it is disposed so that it does not
+ * go away meanwhile; undefined if there is none. A file system that is unmounted here may
+ * still be mounted in another mount namespace: mounting its device once more shares it,
+ * where a second device with the same content would destroy it.
+ */
+export async function holdLoop(file: string): Promise<(LoopDevice & AsyncDisposable) | undefined> {
+  for (const loop of await loopsOf(file)) {
+    if (loop.readonly) continue;
+    const device = await open(loop.path, 'r');
+    const stillThere = (await loopsOf(file)).some(({ path }) => path === loop.path);
+    if (stillThere) return { ...loop, [Symbol.asyncDispose]: () => device.close() };
+    await device.close();
+  }
+  return undefined;
+}
+
 /** Where a device is mounted: its file system, or its node at other paths. */
 export async function mountsOfDevice(device: string): Promise<string[]> {
   const mounts = listMounts();

@@ -10,9 +10,11 @@ import {
   growFileSystem,
   growsUnmounted,
   growUnmounted,
+  holdLoop,
   loopsOf,
   mountFileSystem,
   mountsOfDevice,
+  refreshLoopSize,
 } from '../../linux/index.ts';
 import type { HostPathContext } from './context.ts';
 import type { VolumeRecord } from './records.ts';
@@ -54,13 +56,17 @@ async function mountImage(
   }
   if (fsType === undefined) throw new KeelsonError('INTERNAL', `Volume "${id}" has no fsType`);
   const image = layout.image(id);
-  // It may have been expanded while it was not mounted.
-  if (growsUnmounted(fsType)) await growUnmounted(image, layout.programs);
-  await using loop = await attachLoop(image, { autoclear: true });
   const { path: target, options } = at;
-  await mountFileSystem({ device: loop.path, target, type: fsType, options }, layout.programs);
+  await using held = await holdLoop(image);
+  // It may have been expanded while it was not mounted.
+  if (held === undefined && growsUnmounted(fsType)) await growUnmounted(image, layout.programs);
+  await using attached =
+    held === undefined ? await attachLoop(image, { autoclear: true }) : undefined;
+  const device = held?.path ?? attached?.path ?? '';
+  if (held !== undefined) refreshLoopSize(device);
+  await mountFileSystem({ device, target, type: fsType, options }, layout.programs);
   if (growsUnmounted(fsType) || options.includes('ro')) return;
-  await growFileSystem(fsType, { device: loop.path, target }, layout.programs);
+  await growFileSystem(fsType, { device, target }, layout.programs);
 }
 
 /** The loop device of a block volume, attached if it is not. */

@@ -53,7 +53,7 @@ export class TestHost implements AsyncDisposable {
       endpoints: this.endpoints,
       secretsDirectory: this.secrets,
       nodeName: 'test-node',
-      callTimeout: 2000,
+      callTimeout: 20_000,
       attachTimeout: 60_000,
       busyTimeout: 50,
       backOff: { first: 10, longest: 100 },

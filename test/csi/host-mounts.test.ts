@@ -17,7 +17,7 @@ let host: TestHost;
 
 beforeEach(async () => {
   driver = await ScriptedDriver.start();
-  host = await TestHost.start([driver.endpoint], { callTimeout: 400 });
+  host = await TestHost.start([driver.endpoint]);
   await host.apply(storageClass('scripted', NAME, { allowVolumeExpansion: true }));
 });
 

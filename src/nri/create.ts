@@ -60,6 +60,7 @@ class Draft {
   readonly #updates: api.ContainerUpdate[] = [];
   #spec: ContainerProposal['spec'];
   #limits: AdjustedContainer['resources'] & ContainerProposal['container']['config']['resources'];
+  readonly #cdiDevices: string[] = [];
   #adjustment: api.ContainerAdjustment | undefined;
 
   constructor(proposal: ContainerProposal, runtime: RuntimeAbility) {
@@ -72,7 +73,7 @@ class Draft {
 
   get adjusted(): AdjustedContainer | undefined {
     if (this.#adjustment === undefined) return undefined;
-    return { spec: this.#spec, resources: this.#limits };
+    return { spec: this.#spec, resources: this.#limits, cdiDevices: this.#cdiDevices };
   }
 
   get outcome(): Pick<api.ValidateContainerAdjustmentRequest, 'adjust' | 'update' | 'owners'> {
@@ -98,6 +99,7 @@ class Draft {
   #adjust(adjust: api.ContainerAdjustment, plugin: string): void {
     this.wishes.owners.claim(this.#proposal.container.id, claimsOf(adjust), plugin);
     this.#spec = adjustSpec(this.#spec, adjust, this.#runtime);
+    this.#cdiDevices.push(...adjust.CDIDevices.map(({ name }) => name));
     const { resources, oomScoreAdj } = adjust.linux ?? {};
     if (resources !== undefined) this.#limits = withLimits(this.#limits, resources);
     if (oomScoreAdj !== undefined) this.#adjustOomScore(Number(oomScoreAdj.value));

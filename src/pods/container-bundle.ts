@@ -10,6 +10,7 @@ import { prepareLog } from './container-log.ts';
 import type { ContainerPaths } from './container-paths.ts';
 import { oomScoreAdjFor, resourcesFor } from './container-resources.ts';
 import { containerSpec } from './container-spec.ts';
+import { injectCdiDevices } from './inject-cdi.ts';
 import type { AdjustedContainer } from './lifecycle-observer.ts';
 import { prepareSources, relabelSources } from './mount-sources.ts';
 import type { Pods } from './pods.ts';
@@ -36,7 +37,7 @@ export async function decideBundle(
   const { mountOptions } = await pods.runtimes.features(container.handler);
   const sources = await prepareSources(pods, { mounts: container.config.mounts, sandbox, paths });
   await relabelSources(pods, { record: container, sandbox, sources });
-  const spec = await containerSpec(pods, {
+  const proposed = await containerSpec(pods, {
     container,
     sandbox,
     image: image.config,
@@ -44,10 +45,16 @@ export async function decideBundle(
     sources,
     mountFeatures: { options: mountOptions },
   });
-  const adjusted = await pods.observer?.containerCreating({ sandbox, container, spec });
-  if (adjusted === undefined) return { record: container, spec };
+  const adjusted = await pods.observer?.containerCreating({
+    sandbox,
+    container,
+    spec: proposed,
+  });
+  if (adjusted === undefined) return { record: container, spec: proposed };
   try {
-    const bundle = withAdjustment(pods, container, adjusted);
+    const { cdiDevices } = adjusted;
+    const spec = await injectCdiDevices(adjusted.spec, cdiDevices, pods.settings.cdiDirectories);
+    const bundle = withAdjustment(pods, container, { ...adjusted, spec });
     if (bundle.record.cgroupsPath !== container.cgroupsPath) {
       await moveCgroup(pods, sandbox, bundle.record);
     }

@@ -15,6 +15,8 @@ export interface AdjustedContainer {
   spec: RuntimeConfig;
   /** Limits that are to differ; undefined values stay. */
   resources: Partial<ContainerResources>;
+  /** Names of CDI devices that come in addition. */
+  cdiDevices: readonly string[];
 }
 
 /** New limits of a pod as a whole. */

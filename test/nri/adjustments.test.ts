@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { cgroupLayout } from '../../src/linux/index.ts';
@@ -14,7 +15,8 @@ import {
   runPod,
 } from '../harness/index.ts';
 
-const suite = criSuite();
+const cdiDirectory = await mkdtemp(join(tmpdir(), 'keelson-nri-cdi-'));
+const suite = criSuite({ config: `[containers]\ncdi_spec_dirs = ["${cdiDirectory}"]\n` });
 const MEBIBYTE = 1 << 20;
 let plugin: ConnectedPlugin;
 
@@ -22,7 +24,10 @@ beforeAll(async () => {
   plugin = await ConnectedPlugin.connect(suite.daemon, '10-adjuster');
 });
 
-afterAll(() => plugin[Symbol.asyncDispose]());
+afterAll(async () => {
+  await plugin[Symbol.asyncDispose]();
+  await rm(cdiDirectory, { recursive: true });
+});
 
 /** From now on new containers are adjusted like that. */
 function adjust(adjustment: object, more: object = {}): Promise<void> {
@@ -151,6 +156,28 @@ describe.each(['crun', 'runc'])('by %s', (handler) => {
     const places = [...cgroupLayout().mountpoints.values()];
     expect(places.filter((place) => existsSync(`${place}/keelson-nri-test`))).toEqual([]);
   });
+});
+
+test('a CDI device is looked up, and comes with all that its document says', async () => {
+  const { daemon, image } = suite;
+  await writeFile(join(cdiDirectory, 'thing'), 'a library\n');
+  const containerEdits = {
+    env: ['THING=one', 'PATH=/bin:/thing'],
+    deviceNodes: [{ path: '/dev/thing', hostPath: '/dev/full' }],
+    mounts: [{ hostPath: join(cdiDirectory, 'thing'), containerPath: '/thing', options: ['ro'] }],
+    additionalGids: [4711],
+  };
+  const devices = [{ name: 'one', containerEdits }];
+  const document = { cdiVersion: '0.7.0', kind: 'vendor.example/thing', devices };
+  await writeFile(join(cdiDirectory, 'thing.json'), JSON.stringify(document));
+  await adjust({ CDIDevices: [{ name: 'vendor.example/thing=one' }] });
+  const pod = await runPod(daemon);
+  const id = await runContainer(daemon, pod, containerConfig(image));
+  const seen = 'echo $THING $PATH; cat /thing; (echo x > /dev/thing) 2>&1; id -G';
+  expect(await execIn(daemon, id, seen)).toMatch(
+    /^one \/bin:\/thing\na library\n.*No space left on device\n.*4711/,
+  );
+  await daemon.removePods();
 });
 
 test('limits that a plugin set stay when others are updated, and plugins change updates', async () => {

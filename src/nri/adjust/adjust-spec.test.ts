@@ -177,10 +177,10 @@ describe('devices', () => {
     expect(() => linux({ devices: [{ ...device, path: 'x' }] })).toThrow('an absolute path');
   });
 
-  test('of CDI are refused', () => {
-    expect(() => adjust({ CDIDevices: [{ name: 'a.b/c=d' }] })).toThrow(
-      'Cannot inject CDI device "a.b/c=d"',
-    );
+  test('of CDI are looked up by pods; those with a kernel of their own have none', () => {
+    const wanted = { CDIDevices: [{ name: 'a.b/c=d' }] };
+    expect(adjust(wanted)).toEqual(adjust({}));
+    expect(() => adjust(wanted, { ...NEW, hasOwnKernel: true })).toThrow('CDI device "a.b/c=d"');
   });
 });
 

@@ -1,4 +1,3 @@
-import { KeelsonError } from '../../base/index.ts';
 import type {
   ContainerAdjustment,
   Hook as HookMessage,
@@ -15,7 +14,7 @@ import { ioPriority, type RuntimeAbility, scheduler } from './scheduling.ts';
 
 /**
  * The config.json that a plugin wants. Limits and oom_score_adj are not part of it: see
- * `withLimits`. Fails with INVALID_ARGUMENT for what cannot be done.
+ * `withLimits`; nor are CDI devices, which pods look up. Fails with INVALID_ARGUMENT for what cannot be done.
  */
 export function adjustSpec(
   spec: RuntimeConfig,
@@ -24,10 +23,8 @@ export function adjustSpec(
 ): RuntimeConfig {
   const { annotations, mounts, hooks, CDIDevices, linux } = adjustment;
   const [device] = CDIDevices;
-  if (device !== undefined) {
-    throw new KeelsonError('INVALID_ARGUMENT', `Cannot inject CDI device "${device.name}"`, {
-      reason: 'Keelson injects no CDI devices into containers',
-    });
+  if (device !== undefined && runtime.hasOwnKernel) {
+    throw refusal(`CDI device "${device.name}"`, 'the runtime gives each pod a kernel of its own');
   }
   const adjusted: RuntimeConfig = {
     ...spec,

@@ -3,7 +3,7 @@
 # with cgroup v2 only. For what the kernel here may lack: ipvlan, VLANs, dummy links, VRFs;
 # and with two network cards that are connected to each other, for tests to take away.
 # Without arguments it runs the tests that such a machine is for. Emulated, so slow: half a minute
-# to begin with. Needs root and apt-get (for the kernel and qemu, both kept or installed).
+# to begin with, and minutes for each file (VM_TIMEOUT, in seconds, ends it). Needs root and apt-get (for the kernel and qemu, both kept or installed).
 #
 # The machine sees the files of this one, read-only by virtiofs; what it writes is in its
 # memory and gone with it.
@@ -13,7 +13,10 @@ cd "$root"
 sh scripts/setup.sh
 . scripts/find-node.sh
 find_node "$root"
-[ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cni/plugins-cards.test.ts test/cri/containers.test.ts
+# cni/: what that kernel has; cri/: cgroup v2, and a kernel that Debian's criu can checkpoint.
+[ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cni/plugins-cards.test.ts \
+  test/cri/checkpoint.test.ts test/cri/containers.test.ts test/cri/resources.test.ts \
+  test/cri/update-resources.test.ts test/cri/security.test.ts test/attacks/escapes.test.ts
 
 command -v qemu-system-x86_64 >/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || {
   echo 'test-vm: installing qemu'
@@ -71,7 +74,7 @@ while [ ! -S "$work/fs.sock" ]; do
 done
 
 memory=3072
-timeout "${VM_TIMEOUT:-1200}" qemu-system-x86_64 -nodefaults -no-reboot -display none -serial stdio \
+timeout "${VM_TIMEOUT:-5400}" qemu-system-x86_64 -nodefaults -no-reboot -display none -serial stdio \
   -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory" \
   -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
   -netdev hubport,id=net0,hubid=0 -device virtio-net-pci,netdev=net0,addr=0x10 \

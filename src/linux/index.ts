@@ -1,6 +1,7 @@
 export * from './bind-options.ts';
 export * from './block-devices.ts';
 export * from './cgroup-details.ts';
+export * from './cgroup-migrations.ts';
 export * from './cgroup-usage.ts';
 export type { Pressure } from './cgroup-values.ts';
 export * from './cgroups.ts';

@@ -90,6 +90,7 @@ async function create(
     image,
     volumes: volumes.images,
   });
+  pods.migrations.expect();
   const { id } = intent;
   const paths = containerPaths(pods, id);
   using _held = await pods.locks.acquire(id, signal);

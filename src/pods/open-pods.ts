@@ -8,7 +8,7 @@ import {
   writeFileAtomic,
 } from '../base/index.ts';
 import type { CniEngine } from '../cni/index.ts';
-import { bootId, cgroupLayout, findProgram } from '../linux/index.ts';
+import { bootId, CgroupMigrations, cgroupLayout, findProgram } from '../linux/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import { Conmon } from '../oci/runtime/index.ts';
 import { parseCapabilityMask } from '../oci/spec/index.ts';
@@ -59,15 +59,17 @@ export async function openPods(options: PodsOptions): Promise<Pods & AsyncDispos
     'container',
     (record) => containerName(record.sandboxId, record.config),
   );
+  const host = await readHostFacts(logger);
   const pods: Pods = {
     ...options,
-    host: await readHostFacts(logger),
+    host,
     ...{ sandboxes, containers },
     events: new PodEvents(sandboxes, containers),
     creations: new Flights(),
     locks: new KeyedLock(),
     signalled: new Set(),
     exits,
+    migrations: await CgroupMigrations.open(host.cgroups),
     forwards: new OpenForwards(),
     conmon: new Conmon(options.conmonPath),
     userNamespaces: new UserNamespaceSupport(settings),
@@ -86,6 +88,7 @@ export async function openPods(options: PodsOptions): Promise<Pods & AsyncDispos
       await pods.creations.landed();
       watch[Symbol.dispose]();
       exits[Symbol.dispose]();
+      await pods.migrations[Symbol.asyncDispose]();
     },
   };
 }

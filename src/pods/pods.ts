@@ -1,6 +1,6 @@
 import type { Flights, KeyedLock, Logger } from '../base/index.ts';
 import type { CniEngine } from '../cni/index.ts';
-import type { CgroupLayout } from '../linux/index.ts';
+import type { CgroupLayout, CgroupMigrations } from '../linux/index.ts';
 import type { ImageStore } from '../oci/images/index.ts';
 import type { Conmon } from '../oci/runtime/index.ts';
 import type { Exits } from './exits.ts';
@@ -29,6 +29,7 @@ export interface Pods {
   readonly signalled: Set<string>;
   readonly exits: Exits;
   readonly forwards: OpenForwards;
+  readonly migrations: CgroupMigrations;
   readonly network: CniEngine;
   readonly images: ImageStore;
   readonly runtimes: Runtimes;

@@ -48,8 +48,14 @@ export function clearOwnHost(): void {
 
 /** Directory and network namespaces of a test file, all removed by `close`. */
 export class Bench {
-  readonly directory = mkdtempSync(join(tmpdir(), 'keelson-cni-'));
   readonly #namespaces: string[] = [];
+  #directory: string | undefined;
+
+  /** Made when first asked for: nothing is closed after tests that are all skipped. */
+  get directory(): string {
+    this.#directory ??= mkdtempSync(join(tmpdir(), 'keelson-cni-'));
+    return this.#directory;
+  }
 
   /** A network namespace with nothing but loopback, down. */
   namespace(): string {

@@ -89,7 +89,6 @@ const TOLD: readonly Property[] = [
   'SandboxConfig.resources',
   'ContainerConfig.labels',
   'ImageReference.annotations',
-  'ImageReference.userSpecifiedImage',
 ];
 
 test('each value that is kept of it is read by the code that makes pods', () => {

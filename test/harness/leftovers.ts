@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { detachLoop } from '../../src/linux/index.ts';
 import { outputOrNothing } from './programs.ts';
 
 /** Processes and mounts that belong to what lives in `directory`. */
@@ -21,11 +22,23 @@ export async function killLeftovers(directory: string): Promise<void> {
       // It ended meanwhile.
     }
   }
+  // Before their files are out of sight.
+  for (const loop of await loopsOf(directory)) detachLoop(loop);
   const mounts = await mountsUnder(directory);
   for (const target of mounts.reverse()) {
     await outputOrNothing('umount', '-l', target);
     if (target.startsWith('/run/netns/')) await rm(target, { force: true });
   }
+}
+
+/** The loop devices of files in the directory. */
+async function loopsOf(directory: string): Promise<string[]> {
+  const names = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
+  const files = names.map((name) => readText(`/sys/block/${name}/loop/backing_file`));
+  const found = await Promise.all(files);
+  return names
+    .filter((_, i) => found[i]?.startsWith(`${directory}/`))
+    .map((name) => `/dev/${name}`);
 }
 
 interface Leftover {

@@ -13,6 +13,9 @@ const SIGNALS: Readonly<Record<number, string>> = {
   ...{ 8: 'SIGFPE', 9: 'SIGKILL', 11: 'SIGSEGV', 13: 'SIGPIPE', 15: 'SIGTERM' },
 };
 
+/** Milliseconds between two ticks of the clock that dates the file with the exit code. */
+const CLOCK_TICK = 10;
+
 interface Circumstances {
   traces: readonly Trace[];
   now: number;
@@ -59,7 +62,7 @@ function meaning(container: ContainerStatus, { traces }: Circumstances): string 
 }
 
 function wasStopped({ id, finishedAt }: ContainerStatus, traces: readonly Trace[]): string {
-  const end = Number(finishedAt / 1_000_000n);
+  const end = Number(finishedAt / 1_000_000n) + CLOCK_TICK;
   const stop = traces.findLast(
     ({ root: { name, attributes, startedAt } }) =>
       startedAt <= end &&

@@ -43,6 +43,7 @@ export async function prepareExec(
   request: { command: readonly string[]; tty: boolean },
 ): Promise<PreparedExec> {
   const container = runningContainer(pods, containerId, 'run a command in');
+  pods.migrations.expect();
   const action = `Cannot run ${JSON.stringify(request.command[0])} in container "${container.id}"`;
   // Not in the container's own directory: a socket's path has only 107 bytes.
   const directory = join(pods.settings.stateDirectory, 'exec');

@@ -63,12 +63,23 @@ function kubeletWord(error: unknown): string {
   return KUBELET_WORD.exec(messageOf(error))?.[0] ?? '';
 }
 
-async function create(
+/** What is decided before anything is made. */
+interface Creation {
+  sandbox: SandboxRecord;
+  image: ImageRecord;
+  /** Images of volumes. */
+  volumes: ImageRecord[];
+  /** Of which the container is to be restored. */
+  checkpoint: Awaited<ReturnType<typeof findCheckpoint>>;
+  intent: ContainerRecord;
+}
+
+async function plan(
   pods: Pods,
   sandboxId: string,
   config: ContainerConfig,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Creation> {
   const sandbox = readySandbox(pods, sandboxId);
   refusePrivilege(sandbox, config);
   if (pods.runtimes.get(sandbox.handler).needsSandbox) {
@@ -83,22 +94,28 @@ async function create(
   const image = await (checkpoint === undefined
     ? findImage(pods, config.image.image)
     : imageBelow(pods, checkpoint));
-  const volumes = await findVolumes(pods, config.mounts);
-  const intent = intentOf(pods, {
-    sandbox,
-    config: { ...config, mounts: volumes.mounts },
-    image,
-    volumes: volumes.images,
-  });
-  pods.migrations.expect();
+  const { mounts, images: volumes } = await findVolumes(pods, config.mounts);
+  const intent = intentOf(pods, { sandbox, config: { ...config, mounts }, image, volumes });
+  return { sandbox, image, volumes, checkpoint, intent };
+}
+
+async function create(
+  pods: Pods,
+  sandboxId: string,
+  config: ContainerConfig,
+  signal: AbortSignal,
+): Promise<string> {
+  const creation = await plan(pods, sandboxId, config, signal);
+  const { sandbox, image, volumes, checkpoint, intent } = creation;
   const { id } = intent;
+  pods.migrations.expect();
   const paths = containerPaths(pods, id);
   using _held = await pods.locks.acquire(id, signal);
   await using steps = new Steps('create-container', pods.logger.child({ containerId: id }));
   await steps.run(
     'record intent',
     () => {
-      for (const each of [image, ...volumes.images]) pods.images.hold(id, each);
+      for (const each of [image, ...volumes]) pods.images.hold(id, each);
       return pods.containers.add(intent);
     },
     () => forget(pods, id),

@@ -27,23 +27,33 @@ export async function deleteByRuntime(
   { id, handler, cgroupsPath }: Deletable,
   signal: AbortSignal,
 ): Promise<void> {
-  const { cgroups } = pods.host;
-  const cgroup = cgroupDirectoryOf(cgroupsPath);
-  const directories = cgroupDirectories(cgroups, cgroup);
   const runtime = pods.runtimes.find(handler);
-  if (runtime !== undefined) {
-    await runtime.delete(id, signal);
-    // A runtime that could not write down what it made, on a full disk, does not know of it.
-    removeCgroupDirectories(directories);
-    return;
+  if (runtime !== undefined) await runtime.delete(id, signal);
+  else {
+    pods.logger.warn(
+      { id, handler },
+      'a runtime handler is not configured any more: going without',
+    );
   }
-  pods.logger.warn({ id, handler }, 'a runtime handler is not configured any more: going without');
-  await killCgroup(cgroups, cgroup);
-  for (let look = 0; look < LOOKS && directories.some((path) => existsSync(path)); look++) {
-    removeCgroupDirectories(directories);
-    await sleep(PAUSE, signal);
-  }
+  await removeCgroup(pods, cgroupDirectoryOf(cgroupsPath), signal);
+  if (runtime !== undefined) return;
   // Where a runtime without a root of its own keeps its records.
   const records = join(pods.settings.stateDirectory, 'runtimes', handler, id);
   await rm(records, { recursive: true, force: true });
+}
+
+/**
+ * What a runtime could not write down, on a full disk or because it was killed while it made
+ * the container, it does not know of when it deletes.
+ */
+async function removeCgroup(pods: Pods, cgroup: string, signal: AbortSignal): Promise<void> {
+  const { cgroups } = pods.host;
+  const directories = cgroupDirectories(cgroups, cgroup);
+  const isThere = () => directories.some((path) => existsSync(path));
+  if (!isThere()) return;
+  await killCgroup(cgroups, cgroup);
+  for (let look = 0; look < LOOKS && isThere(); look++) {
+    removeCgroupDirectories(directories);
+    if (isThere()) await sleep(PAUSE, signal);
+  }
 }

@@ -224,7 +224,7 @@ describe.each(['crun', 'runc'])('with %s', (handler) => {
     };
     await run(20);
     const before = await waitFor('quiet', descriptors);
-    await run(250);
+    await run(100);
     await waitFor('no more descriptors', async () => (await descriptors()) <= before + 2);
     const children = await readFile(`/proc/${daemon.pid}/task/${daemon.pid}/children`, 'utf8');
     expect(children).toBe('');

@@ -196,4 +196,6 @@ export async function killMonitor(bundle: string): Promise<void> {
   // It may only be about to lead a group of its own.
   const monitor = identifyProcess(Number(pid));
   if (monitor !== undefined) signalProcess(monitor, 'SIGKILL');
+  // And in between it may have led one, with the runtime in it already.
+  killGroup(Number(pid));
 }

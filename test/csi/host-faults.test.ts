@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, test } from 'vitest';
 import {
   answerGarbage,
   answerTwice,
@@ -9,44 +9,15 @@ import {
   type Fault,
   failWith,
   hang,
-  ScriptedDriver,
   workLate,
   workThenFail,
   workThenHang,
 } from '../harness/csi/index.ts';
-import { claim, storageClass, TestHost } from './host-fixture.ts';
+import { claim } from './host-fixture.ts';
 import { waitFor } from './patience.ts';
+import { driver, host, nothingLeft, useScriptedHost } from './scripted-host.ts';
 
-// A machine that is busy takes its time.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
-const NAME = 'scripted.keelson.test';
-let driver: ScriptedDriver;
-let host: TestHost;
-
-beforeEach(async () => {
-  driver = await ScriptedDriver.start();
-  host = await TestHost.start([driver.endpoint]);
-  await host.apply(storageClass('scripted', NAME, { allowVolumeExpansion: true }));
-});
-
-afterEach(async () => {
-  await host[Symbol.asyncDispose]();
-  await driver[Symbol.asyncDispose]();
-});
-
-const _said = (kind: 'PersistentVolumeClaim' | 'PersistentVolume', name: string, pattern: RegExp) =>
-  waitFor(`${kind} ${name} to say ${pattern}`, () =>
-    pattern.test(host.events(kind, name).join('\n')),
-  );
-
-/** Nothing is left: no volume at the driver, no record, no mount, no directory. */
-async function nothingLeft(): Promise<void> {
-  await waitFor('everything to go', () => host.leftRecords().length === 0);
-  expect([...driver.volumes.volumes.keys()]).toEqual([]);
-  expect([...driver.volumes.attached]).toEqual([]);
-  expect(await host.leftOnDisk()).toEqual([]);
-}
+useScriptedHost();
 
 /** The driver comes back by itself, as one that a supervisor starts again. */
 const thenBack =

@@ -1,41 +1,18 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { bindMount } from '../../src/linux/index.ts';
-import { change, failWith, ScriptedDriver } from '../harness/csi/index.ts';
-import { claim, size, storageClass, TestHost, volume } from './host-fixture.ts';
+import { change, failWith } from '../harness/csi/index.ts';
+import { claim, size, storageClass, volume } from './host-fixture.ts';
 import { waitFor } from './patience.ts';
+import { driver, host, NAME, nothingLeft, useScriptedHost } from './scripted-host.ts';
 
-// A machine that is busy takes its time.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
-const NAME = 'scripted.keelson.test';
-let driver: ScriptedDriver;
-let host: TestHost;
-
-beforeEach(async () => {
-  driver = await ScriptedDriver.start();
-  host = await TestHost.start([driver.endpoint]);
-  await host.apply(storageClass('scripted', NAME, { allowVolumeExpansion: true }));
-});
-
-afterEach(async () => {
-  await host[Symbol.asyncDispose]();
-  await driver[Symbol.asyncDispose]();
-});
+useScriptedHost();
 
 const said = (kind: 'PersistentVolumeClaim' | 'PersistentVolume', name: string, pattern: RegExp) =>
   waitFor(`${kind} ${name} to say ${pattern}`, () =>
     pattern.test(host.events(kind, name).join('\n')),
   );
-
-/** Nothing is left: no volume at the driver, no record, no mount, no directory. */
-async function nothingLeft(): Promise<void> {
-  await waitFor('everything to go', () => host.leftRecords().length === 0);
-  expect([...driver.volumes.volumes.keys()]).toEqual([]);
-  expect([...driver.volumes.attached]).toEqual([]);
-  expect(await host.leftOnDisk()).toEqual([]);
-}
 
 test('a volume that is too small is deleted again, and refused', async () => {
   driver.script(

@@ -2,42 +2,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { mount, unmountAll } from '../../src/linux/index.ts';
-import { ScriptedDriver } from '../harness/csi/index.ts';
-import { claim, storageClass, TestHost } from './host-fixture.ts';
+import { claim, storageClass } from './host-fixture.ts';
 import { waitFor } from './patience.ts';
+import { driver, host, NAME, nothingLeft, useScriptedHost } from './scripted-host.ts';
 
-// A machine that is busy takes its time.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
-const NAME = 'scripted.keelson.test';
-let driver: ScriptedDriver;
-let host: TestHost;
-
-beforeEach(async () => {
-  driver = await ScriptedDriver.start();
-  host = await TestHost.start([driver.endpoint]);
-  await host.apply(storageClass('scripted', NAME, { allowVolumeExpansion: true }));
-});
-
-afterEach(async () => {
-  await host[Symbol.asyncDispose]();
-  await driver[Symbol.asyncDispose]();
-});
-
-const _said = (kind: 'PersistentVolumeClaim' | 'PersistentVolume', name: string, pattern: RegExp) =>
-  waitFor(`${kind} ${name} to say ${pattern}`, () =>
-    pattern.test(host.events(kind, name).join('\n')),
-  );
-
-/** Nothing is left: no volume at the driver, no record, no mount, no directory. */
-async function nothingLeft(): Promise<void> {
-  await waitFor('everything to go', () => host.leftRecords().length === 0);
-  expect([...driver.volumes.volumes.keys()]).toEqual([]);
-  expect([...driver.volumes.attached]).toEqual([]);
-  expect(await host.leftOnDisk()).toEqual([]);
-}
+useScriptedHost();
 
 test('a driver that calls this node otherwise is used with the new id, and left with the old', async () => {
   await host.apply(claim('data', 'scripted'));

@@ -1,5 +1,5 @@
 import type { Config, TlsConfig } from './config.ts';
-import { RUNTIME_TYPES } from './schema.ts';
+import { RUNTIME_TYPES } from './sections/runtimes.ts';
 
 type Origin = (path: readonly string[]) => string;
 

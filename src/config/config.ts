@@ -1,4 +1,5 @@
-import type { RUNTIME_TYPES, Settings } from './schema.ts';
+import type { Settings } from './schema.ts';
+import type { RUNTIME_TYPES } from './sections/runtimes.ts';
 
 type CamelCase<S> = S extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`

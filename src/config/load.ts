@@ -10,7 +10,8 @@ import {
   type Layer,
   type Table,
 } from './layers.ts';
-import { RUNTIME_TYPES, type Settings, schema } from './schema.ts';
+import { type Settings, schema } from './schema.ts';
+import { RUNTIME_TYPES } from './sections/runtimes.ts';
 
 /** The file that is read when none is named; it may be missing. */
 export const DEFAULT_CONFIG_FILE = '/etc/keelson/config.toml';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { type SettingMeta, schema } from './schema.ts';
+import type { SettingMeta } from './keys.ts';
+import { schema } from './schema.ts';
 
 /** One key of the configuration, as the schema declares it. */
 export interface Setting extends SettingMeta {

@@ -1,35 +1,17 @@
-import {
-  codeOf,
-  Flights,
-  faultPoint,
-  KeyedLock,
-  type Logger,
-  Semaphore,
-  span,
-} from '../../base/index.ts';
-import type { Endpoint } from '../registry/index.ts';
-import type { BlobStore } from './blob-store.ts';
-import type { DescribedLayer, ImageSource } from './image-description.ts';
+import { Flights, faultPoint, KeyedLock, span } from '../../base/index.ts';
+import type { DescribedLayer } from './image-description.ts';
 import { dependsOnBelow, type WrittenLayer } from './layer-files.ts';
-import { type LayerRecord, type LayerStore, visible } from './layer-store.ts';
-import type { LayerLimits } from './layer-writer.ts';
-import type { Layout } from './layout.ts';
-import { SharedProgress } from './shared-progress.ts';
-import { together } from './together.ts';
-import type { UnpackPool } from './unpack-pool.ts';
+import { type LayerRecord, visible } from './layer-store.ts';
+import {
+  type LayerRequest,
+  type LayerTransferOptions,
+  LayerTransfers,
+  type Unpacked,
+} from './layer-transfers.ts';
 
-export interface LayerFetcherOptions {
-  layout: Layout;
-  layers: LayerStore;
-  blobs: BlobStore;
-  pool: UnpackPool;
-  logger: Logger;
-  limits: LayerLimits;
-  refuseDevices: boolean;
+export interface LayerFetcherOptions extends LayerTransferOptions {
   /** Keep layers packed too after they are unpacked. */
   keepBlobs: boolean;
-  /** Downloads at the same time, over all images. */
-  downloads: number;
 }
 
 /** How far one layer is. */
@@ -41,35 +23,19 @@ export interface LayerProgress {
   unpacked: number;
 }
 
-/** A layer with what it takes to have it. */
-export interface LayerRequest extends DescribedLayer {
-  source: ImageSource;
-  /** Who holds the layer as soon as it is there. */
-  owner: string;
-  /** Lets so many layers of one image download at a time. */
-  lane: Semaphore;
-  /** The layers below, base first, once they are there. */
-  below: () => Promise<LayerRecord[]>;
-}
-
-/** Tries of a blob whose content was wrong: first what was resumed, then each endpoint anew. */
-const CONTENT_ATTEMPTS = 4;
-
 /**
- * Downloads and unpacks layers, each once however many pulls want it at the same time.
- * A layer is unpacked while it is being downloaded, and counts only once it is committed:
- * blob and archive verified, files on the disk, mark written.
+ * Has layers fetched, each once however many pulls want it at the same time. A layer counts
+ * only once it is committed: blob and archive verified, files on the disk, mark written.
  */
 export class LayerFetcher {
   readonly #options: LayerFetcherOptions;
   readonly #flights = new Flights<LayerRecord>();
   readonly #locks = new KeyedLock();
-  readonly #slots: Semaphore;
-  readonly #progress = new Map<string, SharedProgress>();
+  readonly #transfers: LayerTransfers;
 
   constructor(options: LayerFetcherOptions) {
     this.#options = options;
-    this.#slots = new Semaphore(options.downloads);
+    this.#transfers = new LayerTransfers(options);
   }
 
   /** Some layers will be wanted soon. */
@@ -101,7 +67,7 @@ export class LayerFetcher {
     if (this.#options.layers.find(diffId, chainId) !== undefined) {
       return { digest, size, downloaded: size, unpacked: size };
     }
-    const progress = this.#progress.get(digest);
+    const progress = this.#transfers.progressOf(digest);
     const downloaded = Math.min(progress?.available ?? 0, size);
     return { digest, size, downloaded, unpacked: Math.min(progress?.consumed ?? 0, size) };
   }
@@ -146,94 +112,9 @@ export class LayerFetcher {
     using _archive = await this.#locks.acquire(request.diffId, signal);
     const known = this.#find(request);
     if (known !== undefined) return { record: known };
-    const { id, layer } = await this.#fetchTrusted(request, signal);
+    const { id, layer } = await this.#transfers.fetch(request, signal);
     if (dependsOnBelow(layer)) return { id, layer };
     return { record: await this.#commit(request, id, layer, undefined) };
-  }
-
-  /** Fetches again what had wrong content: resumed downloads from their start, then from other endpoints. */
-  async #fetchTrusted(request: LayerRequest, signal: AbortSignal): Promise<Unpacked> {
-    const { digest } = request.descriptor;
-    const skip = new Set<Endpoint>();
-    let loss: unknown;
-    for (let attempt = 1; ; attempt++) {
-      const origin: Origin = { resumed: false, endpoint: undefined };
-      const skipped = skip.size;
-      try {
-        return await this.#fetchOnce(request, { skip, origin, signal });
-      } catch (error) {
-        // Nobody is left to ask: what was wrong before is the reason.
-        if (loss !== undefined && codeOf(error) === 'FAILED_PRECONDITION') throw loss;
-        if (codeOf(error) !== 'DATA_LOSS' || attempt === CONTENT_ATTEMPTS) throw error;
-        signal.throwIfAborted();
-        loss = error;
-        await this.#options.blobs.dropPartial(digest);
-        if (origin.resumed || skip.size > skipped) continue;
-        if (origin.endpoint === undefined) throw error;
-        skip.add(origin.endpoint);
-        this.#options.logger.warn(
-          { digest, endpoint: origin.endpoint.url, error },
-          'wrong content',
-        );
-      }
-    }
-  }
-
-  async #fetchOnce(
-    request: LayerRequest,
-    { skip, origin, signal }: { skip: Set<Endpoint>; origin: Origin; signal: AbortSignal },
-  ): Promise<Unpacked> {
-    const { layout, layers, blobs } = this.#options;
-    const { descriptor, source } = request;
-    using _lane = await request.lane.acquire(signal);
-    const slot = await this.#slots.acquire(signal);
-    using _slot = slot;
-    const progress = new SharedProgress();
-    const id = layers.newId();
-    await using partial = await blobs.openPartial(descriptor.digest, descriptor.size, progress);
-    origin.resumed = partial.resumedAt > 0;
-    this.#progress.set(descriptor.digest, progress);
-    const fetch = async (both: AbortSignal) => {
-      origin.endpoint = await source.blob(descriptor, partial, { signal: both, skip });
-      await partial.flush();
-    };
-    const { digest, size } = descriptor;
-    const download = async (both: AbortSignal) => {
-      try {
-        await span('image.download', { digest, size, from: partial.resumedAt }, () => fetch(both));
-        faultPoint('pull/blob downloaded');
-        progress.finish();
-        slot[Symbol.dispose]();
-      } catch (error) {
-        progress.abandon();
-        throw error;
-      }
-    };
-    try {
-      const unpack = (both: AbortSignal) =>
-        span('image.unpack', { digest }, () => this.#unpack(request, id, progress, both));
-      const layer = await together(signal, download, unpack);
-      faultPoint('pull/layer unpacked');
-      return { id, layer };
-    } catch (error) {
-      await layers.discard(layout.layer(id));
-      throw error;
-    } finally {
-      this.#progress.delete(descriptor.digest);
-    }
-  }
-
-  #unpack(
-    { descriptor, diffId, file }: LayerRequest,
-    id: string,
-    progress: SharedProgress,
-    signal: AbortSignal,
-  ): Promise<WrittenLayer> {
-    const { layout, pool, limits, refuseDevices } = this.#options;
-    const { digest, size } = descriptor;
-    const [blob, directory] = [layout.partialBlob(digest), layout.layer(id)];
-    const job = { blob, size, digest, diffId, file, directory, limits, refuseDevices };
-    return pool.unpack(job, progress, signal);
   }
 
   /** Completes a layer that depends on those below it, and commits it for this chain only. */
@@ -290,16 +171,5 @@ export class LayerFetcher {
   }
 }
 
-interface Unpacked {
-  id: string;
-  layer: WrittenLayer;
-}
-
 /** A layer that is there, or one that still has to be completed with those below it. */
 type Fetched = { record: LayerRecord } | Unpacked;
-
-/** Where the content of one attempt came from. */
-interface Origin {
-  resumed: boolean;
-  endpoint: Endpoint | undefined;
-}

@@ -31,7 +31,7 @@ import { pidNamespacePath } from './pid-namespace.ts';
 import type { Pods } from './pods.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import { hostnameOf, specMappings } from './sandbox-namespaces.ts';
-import { namespacesInSandbox } from './sandboxed-runtime.ts';
+import { capabilitiesInSandbox, namespacesInSandbox } from './sandboxed-runtime.ts';
 import { seccompFor } from './seccomp.ts';
 import { labelsOf } from './selinux.ts';
 
@@ -54,6 +54,7 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
   const hostname = hostnameOf(sandbox.config);
   const cdi = await cdiAdditions(config, pods.settings.cdiDirectories);
   const labels = labelsOf(pods.host.selinux, sandbox, container);
+  const isSandboxed = pods.runtimes.get(container.handler).needsSandbox;
   const request: ContainerSpecRequest = {
     rootfs: paths.rootfs,
     readonlyRootfs: security.readonlyRootfs,
@@ -103,7 +104,7 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
     rootfsPropagation: rootfsPropagation(config.mounts),
     mountLabel: labels?.mount,
     devices: [
-      ...(security.privileged ? await hostDevices() : []),
+      ...(security.privileged && !isSandboxed ? await hostDevices() : []),
       ...(await requestedDevices(config.devices)),
       ...cdi.devices,
     ],
@@ -115,7 +116,9 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
     cgroupsPath: container.cgroupsPath,
     annotations: annotationsFor(container, sandbox),
     host: {
-      boundingCapabilities: pods.host.boundingCapabilities,
+      boundingCapabilities: isSandboxed
+        ? capabilitiesInSandbox(pods.host.boundingCapabilities)
+        : pods.host.boundingCapabilities,
       cgroupV2: pods.host.cgroups.mode === 'unified',
     },
   };

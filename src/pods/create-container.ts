@@ -32,6 +32,7 @@ import {
 } from './restore-container.ts';
 import { refuseContainerInSandbox } from './sandboxed-runtime.ts';
 import { labelsOf } from './selinux.ts';
+import { startsByStandIn } from './start-container.ts';
 
 /**
  * Creates a container in a sandbox that is ready, from an image that is here, and
@@ -147,9 +148,9 @@ async function create(
       await deleteByRuntime(pods, record, undoSignal);
     },
   );
-  // The container has mounts of its own by now, unless it is restored when it is started.
+  // The container has mounts of its own by now, unless it comes to life when it is started.
   await steps.run('remove mount sources', () =>
-    restore === undefined ? removeMountsBelow(paths.sources) : undefined,
+    startsByStandIn(pods, record) ? undefined : removeMountsBelow(paths.sources),
   );
   const created = await steps.run('record creation', () => {
     const process = expectValue(identifyProcess(pid), `process ${pid} of the container`);

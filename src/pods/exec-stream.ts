@@ -100,18 +100,18 @@ async function withTerminal(
   signal: AbortSignal,
 ): Promise<Ended> {
   await using socket = await ConsoleSocket.listen(exec.consolePath ?? '');
-  const { child, relay } = startWithTerminal(exec.command);
-  using _relay = relay;
+  const { child, own } = startWithTerminal(exec.command);
+  using _own = own;
   const ended = exitOf(child, exec.command.program);
   using _kill = killOnAbort({ child }, signal, exec.kill);
-  const pty = relay ?? (await handedOver(child, socket, signal));
+  const pty = own ?? (await handedOver(child, socket, signal));
   if (pty === undefined) {
     const { code } = await ended;
     signal.throwIfAborted();
     return { code: code ?? KILLED, wrote: false };
   }
   using terminal = pty;
-  void resize(terminal, io.resizes, () => relay && child.kill('SIGWINCH'));
+  void resize(terminal, io.resizes, () => own && child.kill('SIGWINCH'));
   feed(io.stdin, terminal.stream);
   const output = new CommandOutput(terminal.stream, io.stdout, signal);
   const { code } = await ended;
@@ -120,20 +120,21 @@ async function withTerminal(
   return { code: code ?? KILLED, wrote: output.received > 0 };
 }
 
-/** Starts the runtime, on a terminal of its own if it wants to relay. */
-function startWithTerminal(command: ExecCommand): { child: ChildProcess; relay: Pty | undefined } {
-  const { program, args, hideHybridCgroups, relaysTerminal } = command;
-  if (!relaysTerminal) {
+/** Starts the runtime, on a terminal of its own if it wants one. */
+function startWithTerminal(command: ExecCommand): { child: ChildProcess; own: Pty | undefined } {
+  const { program, args, hideHybridCgroups, terminal } = command;
+  if (terminal === 'handed-over') {
     return {
       child: start(program, args, { stdio: 'ignore', hideHybridCgroups }),
-      relay: undefined,
+      own: undefined,
     };
   }
-  const { master, slavePath } = openPty({ raw: true });
+  // Of a relay, the command's own terminal treats what passes.
+  const { master, slavePath } = openPty({ raw: terminal === 'relayed' });
   const slave = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY);
   try {
     const stdio = [slave, slave, slave];
-    return { child: start(program, args, { stdio, hideHybridCgroups }), relay: master };
+    return { child: start(program, args, { stdio, hideHybridCgroups }), own: master };
   } catch (error) {
     master[Symbol.dispose]();
     throw error;

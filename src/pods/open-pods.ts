@@ -77,7 +77,7 @@ export async function openPods(options: PodsOptions): Promise<Pods & AsyncDispos
   await pods.sandboxes.load(unreadableDirectory(state), logger);
   await pods.containers.load(unreadableDirectory(state), logger);
   await exits.start((id, exit) => recordExit(pods, id, exit));
-  await endStaleExecs(join(state, 'exec'));
+  await endStaleExecs(pods, join(state, 'exec'));
   await pods.userNamespaces.clean();
   await recoverPods(pods);
   const watch = watchForLostExits(pods);

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { KeelsonError } from '../base/index.ts';
 import type { NamespaceType } from '../oci/spec/index.ts';
 import { cdiNames } from './cdi-devices.ts';
@@ -28,8 +29,26 @@ export function refuseContainerInSandbox(config: ContainerConfig, handler: strin
     'give devices of the host to a container': config.devices.length + cdiNames(config).length > 0,
     'propagate mounts': config.mounts.some((mount) => mount.propagation !== 'private'),
     // Devices of the host cannot be opened through any mount: nodev holds anyway.
+    'mask paths outside of /proc and /sys': isOutside(config.security.maskedPaths),
+    'make paths outside of /proc and /sys read-only': isOutside(config.security.readonlyPaths),
     'mount with nosuid': config.mounts.some((mount) => mount.options.includes('nosuid')),
   });
+}
+
+/**
+ * gVisor leaves masks out. In its own /proc and /sys, where kubelets want them, there is nothing
+ * of the host to hide.
+ */
+function isOutside(paths: readonly string[]): boolean {
+  return paths.some((path) => !/^\/(proc|sys)(\/|$)/.test(resolve('/', path)));
+}
+
+/** Capabilities that are younger than gVisor's kernel: it starts nothing that names one. */
+const UNKNOWN_CAPABILITIES = new Set(['CAP_PERFMON', 'CAP_BPF', 'CAP_CHECKPOINT_RESTORE']);
+
+/** What a container in a pod's own kernel can have of the capabilities that this host has. */
+export function capabilitiesInSandbox(bounding: ReadonlySet<string>): ReadonlySet<string> {
+  return new Set([...bounding].filter((name) => !UNKNOWN_CAPABILITIES.has(name)));
 }
 
 function refuse(handler: string, wishes: Record<string, boolean>): void {

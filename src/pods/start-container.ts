@@ -2,6 +2,7 @@ import { KeelsonError, messageOf, NEVER, Steps } from '../base/index.ts';
 import type { ProcessId } from '../linux/index.ts';
 import { restoredProcess, startByStandIn } from '../oci/runtime/index.ts';
 import { containerPaths } from './container-paths.ts';
+import { removeMountsBelow } from './mapped-mounts.ts';
 import type { Pods } from './pods.ts';
 import { type ContainerRecord, now } from './records.ts';
 
@@ -53,12 +54,23 @@ async function start(
   container: ContainerRecord,
   process: ProcessId,
 ): Promise<ProcessId> {
-  const runtime = pods.runtimes.get(container.handler);
   const { id, restored } = container;
-  const { bundle } = containerPaths(pods, id);
-  if (runtime.needsSandbox || restored) await startByStandIn(bundle, { id, standIn: process });
-  else await runtime.start(id, NEVER);
+  if (!startsByStandIn(pods, container)) {
+    await pods.runtimes.get(container.handler).start(id, NEVER);
+    return process;
+  }
+  const { bundle, sources } = containerPaths(pods, id);
+  await startByStandIn(bundle, { id, standIn: process });
+  await removeMountsBelow(sources).catch((error) => {
+    // It runs: what is left is in nobody's way and goes with the container.
+    pods.logger.warn({ containerId: id, error }, `cannot remove mounts: ${messageOf(error)}`);
+  });
   return restored ? restoredProcess(bundle) : process;
+}
+
+/** Whether a container comes to life, with its mounts, only when it is started. */
+export function startsByStandIn(pods: Pods, { handler, restored }: ContainerRecord): boolean {
+  return restored === true || pods.runtimes.get(handler).needsSandbox;
 }
 
 async function recordFailure(

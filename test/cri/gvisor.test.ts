@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   type ContainerConfig,
@@ -17,6 +18,7 @@ import {
   runPod,
   waitFor,
 } from '../harness/index.ts';
+import { CommandClient } from '../streaming-daemon/command-client.ts';
 import { codeOf, criSuite, ended, execIn, runToEnd, shell, statusOf } from './suite.ts';
 
 // What is particular to pods in a kernel of their own; the rest of what runsc does is in
@@ -66,10 +68,32 @@ describe.skipIf(findProgram('runsc') === undefined)('gVisor', () => {
 
   test('a command that takes too long is ended inside the sandbox too', async () => {
     const { daemon } = suite;
-    const cmd = ['/bin/sh', '-c', 'trap "" TERM; sleep 7654'];
+    const cmd = ['/bin/sh', '-c', 'trap "" TERM; (sleep 7654; true) & wait'];
     const call = daemon.runtime.execSync({ containerId: id, cmd, timeout: 1n });
     expect(await codeOf(call)).toBe('DEADLINE_EXCEEDED');
-    expect(await execIn(daemon, id, 'ps | grep -c "[t]rap" || true')).toBe('0');
+    expect(await execIn(daemon, id, 'ps | grep -E "[t]rap|[s]leep 7654" || true')).toBe('');
+  });
+
+  test('a command has a terminal', async () => {
+    const cmd = ['sh', '-c', 'test -t 0 && echo terminal; read x; echo "got $x"; exit 7'];
+    const request = { containerId: id, cmd, tty: true, stdin: true };
+    const client = await CommandClient.exec(suite.daemon, request);
+    await client.shows('terminal');
+    await client.type('word\r');
+    expect(await client.exitCode()).toBe(7);
+    expect(client.stdout).toBe('terminal\r\nword\r\ngot word\r\n');
+  });
+
+  test('a crash of the daemon ends the commands that it was running', async () => {
+    const { daemon } = suite;
+    const cmd = ['/bin/sh', '-c', 'trap "" TERM HUP; sleep 7655; sleep 7656'];
+    const call = daemon.runtime.execSync({ containerId: id, cmd }).catch(() => {});
+    await waitFor('the command', () => execIn(daemon, id, 'ps | grep "[s]leep 7655"'));
+    await daemon.kill9();
+    await call;
+    await daemon.start();
+    expect(await execIn(daemon, id, 'ps | grep -E "[t]rap|[s]leep 765[56]" || true')).toBe('');
+    expect(await readdir(join(daemon.paths.state, 'exec'))).toEqual([]);
   });
 
   test('a container that was never started goes away', async () => {

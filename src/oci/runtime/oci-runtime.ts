@@ -1,6 +1,7 @@
 import { KeelsonError, NEVER, span, withTimeout } from '../../base/index.ts';
 import { type RunResult, run } from '../../linux/index.ts';
 import type { Resources } from '../spec/index.ts';
+import { type ExecCommand, type ExecFiles, TERMINALS } from './exec-command.ts';
 
 export type RuntimeType = 'crun' | 'runc' | 'runsc';
 
@@ -91,9 +92,26 @@ export class OciRuntime {
     throw this.#failure('kill', id, result);
   }
 
-  /** gVisor only: kills a process of a container by its pid in the sandbox. Absence is fine. */
+  /**
+   * gVisor only: kills a process of a container, by its pid in the sandbox, and what descends
+   * from it. Absence is fine.
+   */
   async killInner(id: string, pid: number, signal: AbortSignal): Promise<void> {
-    await this.call('kill', ['-pid', String(pid), id, 'KILL'], signal);
+    for (const each of await this.#innerTree(id, pid, signal)) {
+      await this.call('kill', ['-pid', String(each), id, 'KILL'], signal);
+    }
+  }
+
+  /** A process of a container in a sandbox, and its descendants. */
+  async #innerTree(id: string, pid: number, signal: AbortSignal): Promise<Set<number>> {
+    const tree = new Set([pid]);
+    const { stdout } = await this.call('ps', ['--format=table', id], signal);
+    // Lines in the order of pids, of which those of parents are lower: UID, PID, PPID, ….
+    for (const line of stdout.toString().split('\n')) {
+      const [, child, parent] = line.trim().split(/\s+/).map(Number);
+      if (child !== undefined && parent !== undefined && tree.has(parent)) tree.add(child);
+    }
+    return tree;
   }
 
   async pause(id: string, signal: AbortSignal): Promise<void> {
@@ -138,8 +156,7 @@ export class OciRuntime {
    * it sends the process's terminal to the socket at that path, unless it relays.
    */
   execCommand(id: string, files: ExecFiles): ExecCommand {
-    // runc hands a terminal over only if nobody waits for the exit code.
-    const relays = this.type === 'runc';
+    const terminal = TERMINALS[this.type];
     return {
       program: this.path,
       args: [
@@ -147,10 +164,12 @@ export class OciRuntime {
         ...['--log', files.log, '--log-format', 'json'],
         ...['exec', '--process', files.process, '--pid-file', files.pid],
         ...(this.needsSandbox ? ['--internal-pid-file', files.innerPid] : []),
-        ...(files.console === undefined || relays ? [] : ['--console-socket', files.console]),
+        ...(files.console === undefined || terminal !== 'handed-over'
+          ? []
+          : ['--console-socket', files.console]),
         id,
       ],
-      relaysTerminal: relays,
+      terminal,
       hideHybridCgroups: this.hideHybridCgroups,
     };
   }
@@ -213,28 +232,6 @@ export class OciRuntime {
       reason: messageIn(result),
     });
   }
-}
-
-/** Files by which a runtime and its caller speak of one exec. */
-export interface ExecFiles {
-  process: string;
-  /** Of gVisor, that of the runtime's own process. */
-  pid: string;
-  /** gVisor only: the pid in the sandbox. */
-  innerPid: string;
-  log: string;
-  console: string | undefined;
-}
-
-export interface ExecCommand {
-  program: string;
-  args: string[];
-  /**
-   * The runtime wants a terminal as its own stdin, stdout and stderr, and passes on between
-   * that and the command's. It looks at the size again when it gets SIGWINCH.
-   */
-  relaysTerminal: boolean;
-  hideHybridCgroups: boolean;
 }
 
 /** The part of `features` that Keelson reads (features.md). */

@@ -3,6 +3,7 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoOf, expectValue, ifExists, KeelsonError, sleep } from '../../base/index.ts';
 import { identifyProcess, isAlive, type ProcessId } from '../../linux/index.ts';
+import { cleanMessage } from './oci-runtime.ts';
 
 /**
  * A child of conmon in place of a container that comes to life only when it is started, or
@@ -119,7 +120,7 @@ export async function startByStandIn(
     const lives = isAlive(standIn);
     const code = await ifExists(readFile(join(bundle, FILES.started), 'utf8'));
     if (code !== undefined && Number(code) === 0) return;
-    if (code !== undefined) throw failure(await lastError(join(bundle, FILES.log)));
+    if (code !== undefined) throw failure(await errorsIn(join(bundle, FILES.log)));
     if (!lives) throw failure('its stand-in is gone');
     if (Date.now() > deadline) throw failure('it does not answer');
     await sleep(PAUSE);
@@ -144,12 +145,10 @@ async function tell(path: string): Promise<boolean> {
   }
 }
 
-async function lastError(log: string): Promise<string> {
-  const lines = ((await ifExists(readFile(log, 'utf8'))) ?? '').trim().split('\n');
-  const last = lines.filter((line) => /"level"\s*:\s*"(error|fatal|warning)"/.test(line)).at(-1);
-  try {
-    return String((JSON.parse(last ?? '') as { msg?: string }).msg);
-  } catch {
-    return 'no reason given';
-  }
+/** What a runtime logged as wrong, the cause first. gVisor ends no line. */
+async function errorsIn(log: string): Promise<string> {
+  const text = (await ifExists(readFile(log, 'utf8'))) ?? '';
+  const entries = text.replaceAll('}{', '}\n{').trim().split('\n');
+  const wrong = entries.filter((each) => /"level"\s*:\s*"(error|fatal|warning)"/.test(each));
+  return wrong.length === 0 ? 'no reason given' : wrong.map(cleanMessage).join('; ');
 }

@@ -1,5 +1,3 @@
-import type { RuntimeType } from './oci-runtime.ts';
-
 /** Files by which a runtime and its caller speak of one exec. */
 export interface ExecFiles {
   process: string;
@@ -17,13 +15,6 @@ export interface ExecFiles {
  * command inherit it. The latter two look at the size again when they get SIGWINCH.
  */
 export type TerminalWay = 'handed-over' | 'relayed' | 'inherited';
-
-/** runc and runsc hand a terminal over only if nobody waits for the exit code. */
-export const TERMINALS: Record<RuntimeType, TerminalWay> = {
-  crun: 'handed-over',
-  runc: 'relayed',
-  runsc: 'inherited',
-};
 
 export interface ExecCommand {
   program: string;

@@ -1,7 +1,7 @@
 import { KeelsonError, NEVER, span, withTimeout } from '../../base/index.ts';
 import { type RunResult, run } from '../../linux/index.ts';
 import type { Resources } from '../spec/index.ts';
-import { type ExecCommand, type ExecFiles, TERMINALS } from './exec-command.ts';
+import type { ExecCommand, ExecFiles, TerminalWay } from './exec-command.ts';
 
 export type RuntimeType = 'crun' | 'runc' | 'runsc';
 
@@ -33,6 +33,13 @@ const OWN_OPTIONS: Record<RuntimeType, readonly string[]> = {
   crun: [],
   runc: [],
   runsc: ['--network=host', '--oci-seccomp'],
+};
+
+/** runc and runsc hand a terminal over only if nobody waits for the exit code. */
+const TERMINALS: Record<RuntimeType, TerminalWay> = {
+  crun: 'handed-over',
+  runc: 'relayed',
+  runsc: 'inherited',
 };
 
 /** No call of a runtime takes this long, in milliseconds, unless it is stuck. */

@@ -71,6 +71,7 @@ kubernetes-client|has kubectl|needed|https://kubernetes.io/docs/tasks/tools (kub
 e2fsprogs|has mkfs.ext4|useful|https://e2fsprogs.sourceforge.net (volumes of the host-path driver)
 xfsprogs|has mkfs.xfs|useful|https://xfs.wiki.kernel.org (volumes of the host-path driver)
 util-linux|has unshare|needed|https://github.com/util-linux/util-linux
+libisal2|has_library libisal.so.2|useful|https://github.com/intel/isa-l (faster pulls)
 END
   if [ "$bench" = yes ]; then
     echo 'pigz|has unpigz|needed|https://zlib.net/pigz (bench)'
@@ -79,6 +80,8 @@ END
 }
 
 has_plugin() { [ -x "/opt/cni/bin/$1" ] || [ -x "/usr/lib/cni/$1" ]; }
+
+has_library() { /sbin/ldconfig -p 2>/dev/null | grep -q -F "$1"; }
 
 # A dynamically linked program names its loader right after its headers.
 has_static_busybox() {

@@ -130,6 +130,7 @@ function openImages(config: Config, logger: Logger): Promise<ImageStore> {
     limits: { bytes: images.maxLayerSize, entries: images.maxLayerEntries },
     foreignLayers: images.foreignLayers,
     refuseDevices: images.refuseDevices,
+    gunzip: images.gunzip,
     keepBlobs: images.keepBlobs,
     ...(platform === undefined ? {} : { platform }),
     registry: {

@@ -19,6 +19,7 @@ export * from './idmapped-mounts.ts';
 export * from './inodes.ts';
 export * from './inside-root.ts';
 export * from './interfaces.ts';
+export * from './isal-gunzip.ts';
 export * from './loop-devices.ts';
 export * from './measuring.ts';
 export * from './mount-holders.ts';

@@ -3,10 +3,11 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'n
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mount, unmount } from '../../src/linux/index.ts';
+import type { Gunzip } from '../../src/oci/images/decompress.ts';
 import type { WrittenLayer } from '../../src/oci/images/layer-files.ts';
 import { settleLayer } from '../../src/oci/images/settle-layer.ts';
 import { SharedProgress } from '../../src/oci/images/shared-progress.ts';
-import { unpackLayer } from '../../src/oci/images/unpack-layer.ts';
+import { type UnpackJob, unpackLayer } from '../../src/oci/images/unpack-layer.ts';
 
 const digestOf = (content: Buffer) =>
   `sha256:${createHash('sha256').update(content).digest('hex')}`;
@@ -19,6 +20,7 @@ export interface UnpackTestOptions {
   diffId?: string;
   limits?: { bytes: number; entries: number };
   refuseDevices?: boolean;
+  gunzip?: Gunzip;
 }
 
 /** Unpacks an archive into `directory`, in this thread, as a worker does. */
@@ -32,7 +34,7 @@ export async function unpackArchive(
   const progress = new SharedProgress();
   progress.advance(blob.length);
   progress.finish();
-  return unpackLayer({
+  const job: UnpackJob = {
     blob: `${directory}.blob`,
     size: blob.length,
     digest: options.digest ?? digestOf(blob),
@@ -42,7 +44,8 @@ export async function unpackArchive(
     limits: options.limits ?? { bytes: 1e9, entries: 1e5 },
     refuseDevices: options.refuseDevices ?? false,
     progress: progress.buffer,
-  });
+  };
+  return unpackLayer(job, options.gunzip ?? 'auto');
 }
 
 /**

@@ -20,6 +20,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { KeelsonError } from '../../src/base/index.ts';
 import { getXattr, splitDeviceNumber } from '../../src/linux/index.ts';
+import { GUNZIPS } from '../../src/oci/images/decompress.ts';
 import {
   checksummed,
   entryBlocks,
@@ -594,7 +595,8 @@ describe('malformed archives', () => {
   });
 });
 
-describe('compression', () => {
+// ISA-L where there is nothing else said, and zlib.
+describe.each(GUNZIPS)('compression, gzip by %s', (gunzip) => {
   const archive = tar([{ path: 'f', content: Buffer.alloc(3_000_000, 'keelson ') }]);
   const half = archive.length >> 1;
   const members = [archive.subarray(0, half), archive.subarray(half)];
@@ -609,11 +611,12 @@ describe('compression', () => {
         ),
       ),
     ],
+    ['gzip with zeros behind', Buffer.concat([gzipSync(archive), Buffer.alloc(3_000_000)])],
     ['zstd', zstdCompressSync(archive)],
     ['zstd of several frames', Buffer.concat(members.map((part) => zstdCompressSync(part)))],
     ['none', archive],
   ])('%s', async (_, blob) => {
-    await unpackArchive(archive, layer, { blob });
+    await unpackArchive(archive, layer, { blob, gunzip });
     expect(statSync(at('f')).size).toBe(3_000_000);
   });
 
@@ -621,14 +624,25 @@ describe('compression', () => {
     ['gzip', gzipSync(archive)],
     ['zstd', zstdCompressSync(archive)],
   ])('%s cut short', async (_, whole) => {
-    const error = await failure(unpackArchive(archive, layer, { blob: whole.subarray(0, -20) }));
+    const error = await failure(
+      unpackArchive(archive, layer, { blob: whole.subarray(0, -20), gunzip }),
+    );
     expect(error.code).toBe('INVALID_ARGUMENT');
+  });
+
+  test('something else behind gzip', async () => {
+    const blob = Buffer.concat([gzipSync(archive), Buffer.from('something else')]);
+    const error = await failure(unpackArchive(archive, layer, { blob, gunzip }));
+    expect([error.code, error.message]).toEqual([
+      'INVALID_ARGUMENT',
+      expect.stringContaining('incorrect header'),
+    ]);
   });
 
   test('garbage within gzip', async () => {
     const blob = gzipSync(archive);
     blob.fill(0x55, blob.length >> 1);
-    const error = await failure(unpackArchive(archive, layer, { blob }));
+    const error = await failure(unpackArchive(archive, layer, { blob, gunzip }));
     expect([error.code, error.message]).toEqual([
       'INVALID_ARGUMENT',
       expect.stringContaining('Cannot decompress layer'),

@@ -52,6 +52,10 @@ export const images = z.strictObject({
     'What becomes of an image with layers that registries may not distribute: it is refused, or made without their files.',
   ),
   refuse_devices: described(z.boolean().default(false), 'Refuse layers with device nodes.'),
+  gunzip: described(
+    z.enum(['auto', 'zlib']).default('auto'),
+    'What decompresses layers of gzip: the library ISA-L if this host has it (libisal.so.2), otherwise zlib; or zlib in any case.',
+  ),
   platform: described(
     z
       .string()

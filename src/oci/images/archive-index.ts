@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { KeelsonError } from '../../base/index.ts';
-import { Decompressor } from './decompress.ts';
+import { Decompressor, type Gunzip } from './decompress.ts';
 import type { TarEntry } from './tar-entry.ts';
 import { TarReader, type TarSink } from './tar-reader.ts';
 
@@ -26,14 +26,17 @@ const READ_SIZE = 1024 * 1024;
 const MAX_FILES = 100_000;
 
 /** Finds the files of an archive, so that they can be read in any order. */
-export async function indexArchive({ archive, spool, limit }: IndexJob): Promise<ArchiveIndex> {
+export async function indexArchive(
+  { archive, spool, limit }: IndexJob,
+  gunzip: Gunzip,
+): Promise<ArchiveIndex> {
   const compressed = isCompressed(archive);
   const target = compressed
     ? openSync(spool, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
     : undefined;
   const index = new Indexer();
   const reader = new TarReader(index);
-  const decompressor = new Decompressor((chunk) => {
+  const decompressor = new Decompressor(gunzip, (chunk) => {
     if (index.base + chunk.length > limit) throw tooLarge(limit);
     for (let at = 0; target !== undefined && at < chunk.length; )
       at += writeSync(target, chunk, at);

@@ -102,8 +102,17 @@ export class PartialBlob implements BlobSink, AsyncDisposable {
       // The file system had no room for all: writing the rest says why.
       await this.#file.appendFile(Buffer.concat(chunks).subarray(bytesWritten));
     }
+    for (const chunk of chunks) free(chunk);
     this.#written += wanted;
     this.#queued -= wanted;
     this.#progress.advance(this.#written);
   }
+}
+
+/**
+ * Gives a chunk's memory back at once if all of it is the chunk's. The collector would let
+ * hundreds of them gather, and then look through all objects of the daemon.
+ */
+function free({ length, buffer }: Buffer): void {
+  if (length === buffer.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

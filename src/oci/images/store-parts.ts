@@ -4,6 +4,7 @@ import type { Logger } from '../../base/index.ts';
 import { RegistryClient, type RegistryOptions } from '../registry/index.ts';
 import { hostPlatform, type Platform } from '../spec/index.ts';
 import { BlobStore } from './blob-store.ts';
+import type { Gunzip } from './decompress.ts';
 import type { ForeignLayers } from './image-description.ts';
 import { ImageReader } from './image-record.ts';
 import { ImageRecords } from './image-records.ts';
@@ -28,6 +29,8 @@ export interface ImageStoreOptions {
   parallelDownloads?: number;
   /** Threads that unpack. Default: one for each core, four at most. */
   unpackers?: number;
+  /** What decompresses gzip. Default `auto`. */
+  gunzip?: Gunzip;
   /** Keep layers packed too, so that they can be saved without the registry. Default false. */
   keepBlobs?: boolean;
   /** Patterns (`*` and `?`) of references that a kubelet must not remove. */
@@ -61,7 +64,10 @@ export interface StoreParts {
 export async function openParts(options: ImageStoreOptions): Promise<StoreParts> {
   const { logger } = options;
   const layout = await makeDirectories(options.root);
-  const pool = new UnpackPool(options.unpackers === undefined ? {} : { size: options.unpackers });
+  const pool = new UnpackPool({
+    gunzip: options.gunzip ?? 'auto',
+    ...(options.unpackers === undefined ? {} : { size: options.unpackers }),
+  });
   await emptySpool(layout);
   const blobs = await BlobStore.open(layout);
   const layers = await LayerStore.open(layout, pool, logger);

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
 import { codeOf, KeelsonError } from '../../base/index.ts';
 import { syncFileSystem } from '../../linux/index.ts';
-import { Decompressor } from './decompress.ts';
+import { Decompressor, type Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import { type LayerLimits, LayerWriter } from './layer-writer.ts';
 import { SharedProgress } from './shared-progress.ts';
+import { giveBack, takeBuffer } from './spare-buffers.ts';
 import { TarReader } from './tar-reader.ts';
 import { tooLarge } from './unpack-errors.ts';
 
@@ -35,12 +36,14 @@ const READ_SIZE = 1024 * 1024;
  * Fails with DATA_LOSS if a digest is not the promised one; a malformed layer is reported
  * only when its blob is known to be the one meant.
  */
-export async function unpackLayer(job: UnpackJob): Promise<WrittenLayer> {
+export async function unpackLayer(job: UnpackJob, gunzip: Gunzip): Promise<WrittenLayer> {
   mkdirSync(job.directory, 0o755);
   const blob = new FollowedBlob(job);
   try {
     try {
-      return await unpack(job, blob);
+      const layer = await unpack(job, gunzip, blob);
+      blob.giveBack();
+      return layer;
     } catch (error) {
       if (codeOf(error) !== 'INVALID_ARGUMENT') throw error;
       for await (const _ of blob.chunks()) {
@@ -54,14 +57,14 @@ export async function unpackLayer(job: UnpackJob): Promise<WrittenLayer> {
   }
 }
 
-async function unpack(job: UnpackJob, blob: FollowedBlob): Promise<WrittenLayer> {
+async function unpack(job: UnpackJob, gunzip: Gunzip, blob: FollowedBlob): Promise<WrittenLayer> {
   const writer = new LayerWriter({
     root: job.directory,
     limits: job.limits,
     refuseDevices: job.refuseDevices,
   });
   try {
-    if (job.file === undefined) await unpackArchive(job, blob, writer);
+    if (job.file === undefined) await unpackArchive(job, gunzip, blob, writer);
     else await writeFile(job.file, job.size, blob, writer);
     const layer = writer.finish();
     flush(job.directory);
@@ -73,6 +76,7 @@ async function unpack(job: UnpackJob, blob: FollowedBlob): Promise<WrittenLayer>
 
 async function unpackArchive(
   job: UnpackJob,
+  gunzip: Gunzip,
   blob: FollowedBlob,
   writer: LayerWriter,
 ): Promise<void> {
@@ -80,7 +84,7 @@ async function unpackArchive(
   const archive = createHash(algorithm);
   const reader = new TarReader(writer);
   let written = 0;
-  const decompressor = new Decompressor((chunk) => {
+  const decompressor = new Decompressor(gunzip, (chunk) => {
     archive.update(chunk);
     reader.push(chunk);
     written += chunk.length;
@@ -156,7 +160,7 @@ class FollowedBlob {
   readonly #hash;
   readonly #fd: number;
   /** Used in turn: one is being decompressed while the next is read. */
-  readonly #buffers = [0, 1].map(() => Buffer.allocUnsafeSlow(READ_SIZE));
+  readonly #buffers = [takeBuffer(READ_SIZE), takeBuffer(READ_SIZE)];
   #position = 0;
   #verified = false;
   #turn = 0;
@@ -194,6 +198,11 @@ class FollowedBlob {
     throw new KeelsonError('DATA_LOSS', `Cannot trust layer "${this.#job.digest}"`, {
       reason: `the digest of what was downloaded is ${actual}`,
     });
+  }
+
+  /** Lets its buffers be used again, once nobody reads them. */
+  giveBack(): void {
+    giveBack(...this.#buffers);
   }
 
   close(): void {

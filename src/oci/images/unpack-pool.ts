@@ -3,16 +3,19 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { KeelsonError, Semaphore } from '../../base/index.ts';
+import type { Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import type { SharedProgress } from './shared-progress.ts';
 import type { UnpackJob } from './unpack-layer.ts';
-import type { WorkerAnswer, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
+import type { WorkerAnswer, WorkerSettings, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
 
 export interface UnpackPoolOptions {
   /** Workers at most. Default: one for each core, four at most. */
   size?: number;
   /** Milliseconds after which a worker without work ends, to give its memory back. Default 10,000. */
   idle?: number;
+  /** What decompresses gzip. Default `auto`. */
+  gunzip?: Gunzip;
 }
 
 /** Megabytes of JavaScript objects in one worker: enough for a tree of some ten million names. */
@@ -28,6 +31,7 @@ const PROGRAM = new URL(
 export class UnpackPool implements AsyncDisposable {
   readonly #size: number;
   readonly #idleTime: number;
+  readonly #gunzip: Gunzip;
   readonly #permits: Semaphore;
   readonly #idle: { worker: Worker; timer: NodeJS.Timeout }[] = [];
   readonly #all = new Set<Worker>();
@@ -36,6 +40,7 @@ export class UnpackPool implements AsyncDisposable {
     this.#size = options.size ?? Math.min(availableParallelism(), 4);
     this.#permits = new Semaphore(this.#size);
     this.#idleTime = options.idle ?? 10_000;
+    this.#gunzip = options.gunzip ?? 'auto';
   }
 
   /** Starts workers for tasks that will come soon: it takes a good tenth of a second. */
@@ -89,9 +94,10 @@ export class UnpackPool implements AsyncDisposable {
   }
 
   #start(): Worker {
+    const workerData: WorkerSettings = { compileCache: compileCache(), gunzip: this.#gunzip };
     const worker = new Worker(PROGRAM, {
       name: 'keelson-unpack',
-      workerData: { compileCache: compileCache() },
+      workerData,
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP },
     });
     this.#all.add(worker);

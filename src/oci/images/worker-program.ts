@@ -1,28 +1,29 @@
 import { rmSync } from 'node:fs';
 import { codeOf, messageOf } from '../../base/index.ts';
 import { indexArchive } from './archive-index.ts';
+import type { Gunzip } from './decompress.ts';
 import { hashFile } from './hash-file.ts';
 import { settleLayer } from './settle-layer.ts';
 import { unpackLayer } from './unpack-layer.ts';
 import type { WorkerAnswer, WorkerTask } from './worker-tasks.ts';
 
 /** Does a task. Never rejects: a failure is an answer, too. */
-export async function answerTask(task: WorkerTask): Promise<WorkerAnswer> {
+export async function answerTask(task: WorkerTask, gunzip: Gunzip): Promise<WorkerAnswer> {
   try {
-    return { ok: true, result: await perform(task) };
+    return { ok: true, result: await perform(task, gunzip) };
   } catch (error) {
     return { ok: false, code: codeOf(error), message: messageOf(error) };
   }
 }
 
-async function perform(task: WorkerTask) {
+async function perform(task: WorkerTask, gunzip: Gunzip) {
   switch (task.kind) {
     case 'unpack':
-      return await unpackLayer(task.job);
+      return await unpackLayer(task.job, gunzip);
     case 'settle':
       return settleLayer(task.job);
     case 'index':
-      return await indexArchive(task.job);
+      return await indexArchive(task.job, gunzip);
     case 'hash':
       return hashFile(task.job);
     case 'remove':

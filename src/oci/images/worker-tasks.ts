@@ -1,9 +1,17 @@
 import type { ErrorCode } from '../../base/index.ts';
 import type { ArchiveIndex, IndexJob } from './archive-index.ts';
+import type { Gunzip } from './decompress.ts';
 import type { HashJob } from './hash-file.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import type { Settled, SettleJob } from './settle-layer.ts';
 import type { UnpackJob } from './unpack-layer.ts';
+
+/** What a worker is started with. */
+export interface WorkerSettings {
+  /** Where Node keeps what it compiled. */
+  compileCache: string | undefined;
+  gunzip: Gunzip;
+}
 
 /** What workers do: the kinds of work, what each is given, and what it answers. */
 export interface WorkerTasks {

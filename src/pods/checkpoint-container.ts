@@ -1,12 +1,21 @@
-import { access, copyFile, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { abandonOn, during, ifExists, KeelsonError, NEVER, withTimeout } from '../base/index.ts';
+import {
+  abandonOn,
+  during,
+  faultPoint,
+  ifExists,
+  KeelsonError,
+  NEVER,
+  withTimeout,
+} from '../base/index.ts';
 import {
   CHECKPOINT_FILES,
   type CheckpointDescription,
   packArchive,
   packFiles,
 } from './checkpoint-archive.ts';
+import { checkpointFiles, goOn } from './checkpoint-files.ts';
 import { type ContainerPaths, containerPaths } from './container-paths.ts';
 import { overlayChanges } from './overlay-changes.ts';
 import type { Pods } from './pods.ts';
@@ -15,9 +24,6 @@ import { runningContainer } from './running-container.ts';
 
 /** Seconds that a checkpoint may take unless the caller says otherwise. */
 const DEFAULT_TIMEOUT = 120;
-
-/** In a bundle: its container is held still, which nobody may leave it. */
-const HELD = 'held';
 
 export interface CheckpointRequest {
   containerId: string;
@@ -60,29 +66,24 @@ async function checkpoint(
   using _held = await pods.locks.acquire(id, signal);
   const container = runningContainer(pods, id, 'checkpoint');
   const paths = containerPaths(pods, id);
-  const directory = join(paths.storage, 'checkpoint');
-  const partial = `${location}.partial`;
-  await rm(directory, { recursive: true, force: true });
-  await mkdir(directory, { mode: 0o700 });
-  try {
-    await describe(pods, container, directory);
-    await copyFile(join(paths.bundle, 'config.json'), join(directory, CHECKPOINT_FILES.spec));
-    await holdStill(pods, container, async () => {
-      const images = join(directory, CHECKPOINT_FILES.images);
-      const runtime = pods.runtimes.get(container.handler);
-      await runtime.checkpoint(id, { images, work: directory });
-      await writeChanges(pods, container, { paths, directory, signal });
-      await copyLog(container, directory);
-    });
-    signal.throwIfAborted();
-    // Created first, so that nobody else can read it at any time.
-    await writeFile(partial, '', { mode: 0o600 });
-    await packArchive(directory, Object.values(CHECKPOINT_FILES), partial, signal);
-    await rename(partial, location);
-  } finally {
-    await rm(partial, { force: true });
-    await rm(directory, { recursive: true, force: true });
-  }
+  await using files = await checkpointFiles(paths, location);
+  const { directory, partial } = files;
+  await describe(pods, container, directory);
+  await copyFile(join(paths.bundle, 'config.json'), join(directory, CHECKPOINT_FILES.spec));
+  await holdStill(pods, container, async () => {
+    const images = join(directory, CHECKPOINT_FILES.images);
+    const runtime = pods.runtimes.get(container.handler);
+    await runtime.checkpoint(id, { images, work: directory });
+    await writeChanges(pods, container, { paths, directory, signal });
+    await copyLog(container, directory);
+    faultPoint('checkpoint/dumped');
+  });
+  signal.throwIfAborted();
+  // Created first, so that nobody else can read it at any time.
+  await writeFile(partial, '', { mode: 0o600, flag: 'wx' });
+  await packArchive(directory, Object.values(CHECKPOINT_FILES), partial, signal);
+  faultPoint('checkpoint/packed');
+  await rename(partial, location);
 }
 
 async function copyLog({ logPath }: ContainerRecord, directory: string): Promise<void> {
@@ -126,23 +127,11 @@ async function holdStill(
   container: ContainerRecord,
   work: () => Promise<void>,
 ): Promise<void> {
-  const runtime = pods.runtimes.get(container.handler);
-  const mark = join(containerPaths(pods, container.id).bundle, HELD);
-  await writeFile(mark, '');
   try {
-    await runtime.pause(container.id, NEVER);
+    await pods.runtimes.get(container.handler).pause(container.id, NEVER);
+    faultPoint('checkpoint/paused');
     await work();
   } finally {
-    await letGo(pods, container);
+    await goOn(pods, container);
   }
-}
-
-/** Lets a container go on that a daemon which has died held still. Nothing to do for others. */
-export async function letGo(pods: Pods, container: ContainerRecord): Promise<void> {
-  const mark = join(containerPaths(pods, container.id).bundle, HELD);
-  if ((await ifExists(access(mark).then(() => true))) !== true) return;
-  const runtime = pods.runtimes.find(container.handler);
-  const state = await runtime?.state(container.id, NEVER);
-  if (state?.status === 'paused') await runtime?.resume(container.id, NEVER);
-  await rm(mark, { force: true });
 }

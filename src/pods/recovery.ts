@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ifExists, messageOf, NEVER, withTimeout } from '../base/index.ts';
 import { isAlive, listMounts, unmountAll } from '../linux/index.ts';
 import { killMonitor, restoredProcess } from '../oci/runtime/index.ts';
-import { letGo } from './checkpoint-container.ts';
+import { endInterruptedCheckpoint } from './checkpoint-files.ts';
 import { containerPaths, storageDirectory } from './container-paths.ts';
 import { removeRootfs } from './container-rootfs.ts';
 import { forget } from './create-container.ts';
@@ -68,7 +68,10 @@ async function repairContainer(
 ): Promise<void> {
   if (container.state.phase === 'creating') {
     await undoCreation(pods, container, signal);
-  } else if (pods.sandboxes.find(container.sandboxId) === undefined) {
+    return;
+  }
+  await endInterruptedCheckpoint(pods, container);
+  if (pods.sandboxes.find(container.sandboxId) === undefined) {
     await removeContainer(pods, container.id, signal);
   } else if (isLive(container)) {
     await adopt(pods, container, signal);
@@ -89,10 +92,8 @@ async function undoCreation(
 }
 
 async function adopt(pods: Pods, container: ContainerRecord, signal: AbortSignal): Promise<void> {
-  if (isRunning(container)) {
-    await letGo(pods, container);
-    await adoptStart(pods, container, signal);
-  } else await settleExit(pods, container, signal);
+  if (isRunning(container)) await adoptStart(pods, container, signal);
+  else await settleExit(pods, container, signal);
 }
 
 /** The daemon may have died between the runtime's start and the record of it. */

@@ -1,6 +1,8 @@
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ContainerState, NamespaceMode } from '../../src/gen/runtime/v1/api.ts';
 import { findProgram } from '../../src/linux/index.ts';
 import { checkpointProblem, OciRuntime } from '../../src/oci/runtime/index.ts';
@@ -18,8 +20,31 @@ import {
 } from '../harness/index.ts';
 import { codeOf, criSuite, execIn, shell, statusOf } from './suite.ts';
 
+// A runc whose checkpoints do not begin before a file is there.
+const slow = await mkdtemp(join(tmpdir(), 'keelson-slow-runc-'));
+const slowRunc = join(slow, 'runc');
+const begin = join(slow, 'begin');
+await writeFile(
+  slowRunc,
+  `#!/bin/sh
+case " $* " in
+*" checkpoint "*) until [ -e '${begin}' ]; do sleep 0.1; done ;;
+esac
+exec runc "$@"
+`,
+  { mode: 0o755 },
+);
+afterAll(() => rm(slow, { recursive: true }));
+
 const suite = criSuite({
-  config: '[containers]\nrestore_checkpoints = true\n[runtimes.runc]\ntype = "runc"\n',
+  config: `[containers]
+restore_checkpoints = true
+[runtimes.runc]
+type = "runc"
+[runtimes.slow]
+type = "runc"
+path = "${slowRunc}"
+`,
 });
 const runc = { handler: 'runc', type: 'runc', path: findProgram('runc') ?? 'runc' } as const;
 // Debian 12's criu works on kernels up to 6.6 or so: `npm run test:vm` has one.
@@ -103,10 +128,16 @@ test('an archive that is none is refused', async () => {
 });
 
 describe.skipIf(problem !== undefined)('with criu', () => {
-  async function checkpointed(): Promise<{ id: string; location: string }> {
+  async function counting(on = pod): Promise<string> {
     const { daemon, image } = suite;
-    const id = await runContainer(daemon, pod, containerConfig(image, COUNTING));
+    const id = await runContainer(daemon, on, containerConfig(image, COUNTING));
     await waitFor('a count', () => execIn(daemon, id, 'test $(cat /count) -gt 3'));
+    return id;
+  }
+
+  async function checkpointed(): Promise<{ id: string; location: string }> {
+    const { daemon } = suite;
+    const id = await counting();
     const location = join(directory, 'checkpoint.tar');
     await daemon.runtime.checkpointContainer({ containerId: id, location });
     return { id, location };
@@ -114,14 +145,18 @@ describe.skipIf(problem !== undefined)('with criu', () => {
 
   const count = async (id: string) => Number(await execIn(suite.daemon, id, 'cat /count'));
 
+  async function expectToCountOn(id: string): Promise<void> {
+    const before = await count(id);
+    await waitFor('the count to go on', async () => (await count(id)) > before);
+  }
+
   /** Starts a container from a checkpoint in a pod of its own and sees that it goes on. */
   async function expectToGoOn(checkpoint: string): Promise<void> {
     const { daemon } = suite;
     const other = await runPod(daemon, {}, 'runc');
     const id = await runContainer(daemon, other, containerConfig(checkpoint));
-    const before = await waitFor('the count', () => count(id));
-    expect(before).toBeGreaterThan(3);
-    await waitFor('the count to go on', async () => (await count(id)) > before);
+    expect(await waitFor('the count', () => count(id))).toBeGreaterThan(3);
+    await expectToCountOn(id);
     expect(await execIn(daemon, id, 'cat /etc/new; ls -d /var/www 2>/dev/null || true')).toBe(
       'new',
     );
@@ -132,8 +167,7 @@ describe.skipIf(problem !== undefined)('with criu', () => {
 
   test('a container goes on after a checkpoint, and again where it is restored', async () => {
     const { id, location } = await checkpointed();
-    const before = await count(id);
-    await waitFor('the count to go on', async () => (await count(id)) > before);
+    await expectToCountOn(id);
     expect((await stat(location)).mode & 0o777).toBe(0o600);
     const names = await output('tar', '-tf', location);
     for (const name of [
@@ -159,9 +193,8 @@ describe.skipIf(problem !== undefined)('with criu', () => {
   });
 
   test('a checkpoint that does not fit leaves nothing, and the container runs on', async () => {
-    const { daemon, image } = suite;
-    const id = await runContainer(daemon, pod, containerConfig(image, COUNTING));
-    await waitFor('a count', () => execIn(daemon, id, 'test $(cat /count) -gt 3'));
+    const { daemon } = suite;
+    const id = await counting();
     await output('mount', '-t', 'tmpfs', '-o', 'size=64k', 'small', directory);
     try {
       const location = join(directory, 'checkpoint.tar');
@@ -171,8 +204,27 @@ describe.skipIf(problem !== undefined)('with criu', () => {
     } finally {
       await output('umount', directory);
     }
-    const before = await count(id);
-    await waitFor('the count to go on', async () => (await count(id)) > before);
+    await expectToCountOn(id);
+  });
+
+  // criu leaves a container as it found it: held still, if it is not waited for.
+  test('a daemon that dies meanwhile has the container go on when the dump has ended', async () => {
+    const { daemon } = suite;
+    const id = await counting(await runPod(daemon, {}, 'slow'));
+    const location = join(directory, 'checkpoint.tar');
+    const call = codeOf(daemon.runtime.checkpointContainer({ containerId: id, location }));
+    const work = join(daemon.paths.root, 'containers', id, 'checkpoint');
+    const runtimes = () => output('ps', '-ww', '-eo', 'args');
+    await waitFor('the runtime', async () => (await runtimes()).includes(`--image-path ${work}`));
+    await daemon.kill9();
+    expect(await call).toBe('UNAVAILABLE');
+    await daemon.start();
+    await writeFile(begin, '');
+    await waitFor('the end', () => !existsSync(work));
+    await rm(begin);
+    expect(daemon.log).toContain('undid a checkpoint');
+    expect(await readdir(directory)).toEqual([]);
+    await expectToCountOn(id);
   });
 
   test('an archive made to mislead reaches nothing outside its container', async () => {

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { waitFor } from '../harness/index.ts';
 
 /** Commands of OCI runtimes that can be made to fail. */
-type Command = 'create' | 'start' | 'kill' | 'delete' | 'state' | 'exec';
+type Command = 'create' | 'start' | 'kill' | 'delete' | 'state' | 'exec' | 'checkpoint';
 
 /**
  * crun behind a script that fails, hangs or is missing when a test says so. To be used as
- * the runtime handler `scripted`.
+ * the runtime handler `scripted`. Says that it can make checkpoints, and makes none.
  */
 export class ScriptedRuntime implements AsyncDisposable {
   readonly directory: string;
@@ -35,11 +35,16 @@ export class ScriptedRuntime implements AsyncDisposable {
     const { directory } = this;
     const script = `#!/bin/sh
 for word in "$@"; do
-  case $word in create|start|kill|delete|state|exec|features) command=$word; break ;; esac
+  case $word in create|start|kill|delete|state|exec|checkpoint|features) command=$word; break ;; esac
 done
 echo "$command" >> ${directory}/calls
 while [ -e ${directory}/hang-$command ]; do sleep 0.05; done
 if [ -e ${directory}/fail-$command ]; then cat ${directory}/fail-$command >&2; exit 1; fi
+if [ "$command" = checkpoint ]; then
+  while [ "$1" != --image-path ]; do shift; done
+  mkdir "$2" && exec cp /proc/version "$2/inventory.img"
+fi
+[ "$1" != --version ] || echo +CRIU
 exec crun "$@"
 `;
     await writeFile(this.path, script);

@@ -18,18 +18,27 @@ export interface RootfsSource {
   context: string | undefined;
 }
 
-/** Mounts an image's layers with a writable layer of the container's own above them. */
-export async function mountRootfs(
+/** Makes the place on the disk for what a container writes. */
+export async function makeStorage(
   paths: ContainerPaths,
-  { layers, root, user, context }: RootfsSource,
+  { user }: Pick<RootfsSource, 'user'>,
 ): Promise<void> {
   await mkdir(dirname(paths.storage), { recursive: true, mode: 0o711 });
   // Programs with set-uid bits that a container wrote are not for users of the host.
   await mkdir(paths.storage, { mode: 0o700 });
-  if (user !== undefined) {
-    for (const place of [paths.directory, paths.storage]) await letThrough(place, user.mappings);
-  }
-  await mkdir(paths.upper);
+  if (user === undefined) return;
+  for (const place of [paths.directory, paths.storage]) await letThrough(place, user.mappings);
+}
+
+/**
+ * Mounts an image's layers with a writable layer of the container's own above them, which
+ * lies in its storage and may hold something already.
+ */
+export async function mountRootfs(
+  paths: ContainerPaths,
+  { layers, root, user, context }: RootfsSource,
+): Promise<void> {
+  await mkdir(paths.upper, { recursive: true });
   const uid = hostIdOf(root.uid, user?.mappings.uids);
   const gid = hostIdOf(root.gid, user?.mappings.gids);
   await chown(paths.upper, uid, gid);

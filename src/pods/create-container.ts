@@ -14,6 +14,7 @@ import {
 import { type ContainerPaths, containerPaths } from './container-paths.ts';
 import {
   checkMountPoints,
+  makeStorage,
   mountRootfs,
   type RootfsSource,
   removeRootfs,
@@ -124,8 +125,10 @@ async function create(
   const restore = await steps.run(
     'mount root filesystem',
     async () => {
+      const source = rootfsSource(pods, { image, sandbox, container: intent });
+      await makeStorage(paths, source);
       const unpacked = checkpoint && (await unpackCheckpoint(pods, checkpoint, paths, signal));
-      await mountRootfs(paths, rootfsSource(pods, { image, sandbox, container: intent }));
+      await mountRootfs(paths, source);
       await unpacked?.applyDeletions();
       return unpacked;
     },

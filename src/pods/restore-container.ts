@@ -110,8 +110,9 @@ export interface UnpackedCheckpoint extends RestoreSource {
 }
 
 /**
- * Unpacks a checkpoint into a container's storage: its images, and, as the writable layer that
- * will be mounted, what the container had changed. Answers where to restore from.
+ * Unpacks a checkpoint into a container's storage, which must be there: its images, and, as the
+ * writable layer that will be mounted, what the container had changed. Answers where to restore
+ * from.
  */
 export async function unpackCheckpoint(
   pods: Pods,
@@ -120,7 +121,7 @@ export async function unpackCheckpoint(
   signal: AbortSignal,
 ): Promise<UnpackedCheckpoint> {
   const work = join(paths.storage, 'restore');
-  await mkdir(work, { recursive: true, mode: 0o700 });
+  await mkdir(work, { mode: 0o700 });
   let directory = checkpoint.layer;
   if (checkpoint.archive !== undefined) {
     directory = join(work, 'archive');

@@ -1,9 +1,17 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { codeOf, criSuite, execIn, shell } from '../cri/suite.ts';
-import { containerConfig, type Pod, runContainer, runPod, waitFor } from '../harness/index.ts';
+import {
+  containerConfig,
+  createContainer,
+  type Pod,
+  runContainer,
+  runPod,
+  waitFor,
+} from '../harness/index.ts';
+import { tracesOf } from '../recovery/traces.ts';
 import { ScriptedRuntime } from './scripted-runtime.ts';
 
 // Containers are held still for real; in place of criu, which most kernels here have too new
@@ -14,7 +22,8 @@ await mkdir(programs);
 await writeFile(join(programs, 'criu'), '#!/bin/sh\n', { mode: 0o755 });
 const env = { PATH: `${programs}:${process.env['PATH']}` };
 afterAll(() => runtime[Symbol.asyncDispose]());
-const suite = criSuite({ config: runtime.config, env });
+const config = `${runtime.config}[containers]\nrestore_checkpoints = true\n`;
+const suite = criSuite({ config, env });
 
 let pod: Pod;
 let directory: string;
@@ -30,7 +39,8 @@ beforeEach(async () => {
 });
 
 async function counting(): Promise<string> {
-  const script = 'i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.1; done';
+  const script =
+    'rm -r /var/www; echo new > /etc/new; i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.1; done';
   const id = await runContainer(suite.daemon, pod, containerConfig(suite.image, shell(script)));
   await waitFor('a count', () => execIn(suite.daemon, id, 'test $(cat /count) -gt 1'));
   return id;
@@ -63,6 +73,22 @@ test('a checkpoint leaves its archive and nothing else', async () => {
   const id = await counting();
   expect(await checkpoint(id)).toBe('OK');
   await expectUndone(id, ['checkpoint.tar']);
+});
+
+test('a container is made with what the one of the checkpoint had changed', async () => {
+  const { daemon } = suite;
+  expect(await checkpoint(await counting())).toBe('OK');
+  const location = join(directory, 'checkpoint.tar');
+  const containerId = await createContainer(daemon, pod, containerConfig(location));
+  const root = join(daemon.paths.state, 'containers', containerId, 'rootfs');
+  expect(await readFile(join(root, 'etc/new'), 'utf8')).toBe('new\n');
+  expect(existsSync(join(root, 'bin/busybox'))).toBe(true);
+  expect(existsSync(join(root, 'var/www'))).toBe(false);
+  await runtime.fail('restore', 'no such luck');
+  expect(await codeOf(daemon.runtime.startContainer({ containerId }))).not.toBe('OK');
+  await runtime.mend('restore');
+  await daemon.runtime.removeContainer({ containerId });
+  expect(await tracesOf(daemon, [containerId])).toEqual([]);
 });
 
 test('a runtime that fails: the container goes on', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { waitFor } from '../harness/index.ts';
 
 /** Commands of OCI runtimes that can be made to fail. */
-type Command = 'create' | 'start' | 'kill' | 'delete' | 'state' | 'exec' | 'checkpoint';
+type Command = 'create' | 'start' | 'kill' | 'delete' | 'state' | 'exec' | 'checkpoint' | 'restore';
 
 /**
  * crun behind a script that fails, hangs or is missing when a test says so. To be used as
@@ -35,7 +35,7 @@ export class ScriptedRuntime implements AsyncDisposable {
     const { directory } = this;
     const script = `#!/bin/sh
 for word in "$@"; do
-  case $word in create|start|kill|delete|state|exec|checkpoint|features) command=$word; break ;; esac
+  case $word in create|start|kill|delete|state|exec|checkpoint|restore|features) command=$word; break ;; esac
 done
 echo "$command" >> ${directory}/calls
 while [ -e ${directory}/hang-$command ]; do sleep 0.05; done

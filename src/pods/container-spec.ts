@@ -31,7 +31,11 @@ import { pidNamespacePath } from './pid-namespace.ts';
 import type { Pods } from './pods.ts';
 import type { ContainerRecord, SandboxRecord } from './records.ts';
 import { hostnameOf, specMappings } from './sandbox-namespaces.ts';
-import { capabilitiesInSandbox, namespacesInSandbox } from './sandboxed-runtime.ts';
+import {
+  capabilitiesInSandbox,
+  namespacesInSandbox,
+  withCapabilitiesOfUser,
+} from './sandboxed-runtime.ts';
 import { seccompFor } from './seccomp.ts';
 import { labelsOf } from './selinux.ts';
 
@@ -122,7 +126,8 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
       cgroupV2: pods.host.cgroups.mode === 'unified',
     },
   };
-  return buildRuntimeConfig(request);
+  const spec = buildRuntimeConfig(request);
+  return isSandboxed ? withCapabilitiesOfUser(spec) : spec;
 }
 
 function namespacesFor(

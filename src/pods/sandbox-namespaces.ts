@@ -141,7 +141,8 @@ export async function removeNamespaces(namespaces: SandboxRecord['namespaces']):
 
 /** The name a pod knows itself by: its own, or the host's. */
 export function hostnameOf(config: SandboxConfig): string {
-  return config.hostname === '' ? hostname() : config.hostname;
+  const isHosts = config.hostname === '' || config.namespaces.network === 'node';
+  return isHosts ? hostname() : config.hostname;
 }
 
 /** Refuses sysctls that are not of a namespace of this sandbox: they would change the host. */

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { KeelsonError } from '../base/index.ts';
-import type { NamespaceType } from '../oci/spec/index.ts';
+import type { NamespaceType, RuntimeConfig } from '../oci/spec/index.ts';
 import { cdiNames } from './cdi-devices.ts';
 import type { ContainerConfig, SandboxConfig } from './config.ts';
 import type { SandboxRecord } from './records.ts';
@@ -49,6 +49,18 @@ const UNKNOWN_CAPABILITIES = new Set(['CAP_PERFMON', 'CAP_BPF', 'CAP_CHECKPOINT_
 /** What a container in a pod's own kernel can have of the capabilities that this host has. */
 export function capabilitiesInSandbox(bounding: ReadonlySet<string>): ReadonlySet<string> {
   return new Set([...bounding].filter((name) => !UNKNOWN_CAPABILITIES.has(name)));
+}
+
+/**
+ * gVisor gives the first process the sets as they are. Linux leaves a user other than root
+ * nothing but the ambient ones when its program begins.
+ */
+export function withCapabilitiesOfUser(config: RuntimeConfig): RuntimeConfig {
+  const { user, capabilities } = config.process;
+  if (user.uid === 0 || capabilities === undefined) return config;
+  const { ambient } = capabilities;
+  const left = { ...capabilities, effective: ambient, permitted: ambient };
+  return { ...config, process: { ...config.process, capabilities: left } };
 }
 
 function refuse(handler: string, wishes: Record<string, boolean>): void {

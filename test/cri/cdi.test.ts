@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ContainerConfig, DeepPartial } from '../../src/gen/runtime/v1/api.ts';
 import { containerConfig, createContainer, output, type Pod, runPod } from '../harness/index.ts';
+import { gvisorRefuses } from './gvisor-limits.ts';
 import { codeOf, criSuite, runToEnd, shell } from './suite.ts';
 
 const directory = await mkdtemp(join(tmpdir(), 'keelson-cdi-'));
@@ -90,27 +91,31 @@ async function refusal(changes: DeepPartial<ContainerConfig>): Promise<string> {
 }
 
 for (const runtime of ['crun', 'runc']) {
-  test(`${runtime}: a device brings nodes, variables, mounts, groups and hooks`, async () => {
-    await write('thing.json', { ...document({ additionalGids: [4321] }), cdiVersion: '0.7.0' });
-    await rm(join(directory, 'hooked'), { force: true });
-    const script = [
-      'echo $CLASS $DEVICE $OWN',
-      'echo x > /dev/thing',
-      'cat /usr/thing.so',
-      'id -G',
-      'echo x > /usr/thing.so || echo ro',
-    ].join('; ');
-    const lines = await say(pods.get(runtime), script, {
-      ...asking(DEVICE),
-      envs: [{ key: 'OWN', value: Buffer.from('own') }],
-    });
-    expect(lines[0]).toBe('thing one replaced');
-    expect(lines[1]).toContain('No space left');
-    expect(lines[2]).toBe('a library');
-    expect(lines[3]!.split(' ')).toContain('4321');
-    expect(lines.at(-1)).toBe('ro');
-    expect(await readFile(join(directory, 'hooked'), 'utf8')).toBe('first thing\n');
-  });
+  test(
+    `${runtime}: a device brings nodes, variables, mounts, groups and hooks`,
+    runtime === 'crun' ? gvisorRefuses : {},
+    async () => {
+      await write('thing.json', { ...document({ additionalGids: [4321] }), cdiVersion: '0.7.0' });
+      await rm(join(directory, 'hooked'), { force: true });
+      const script = [
+        'echo $CLASS $DEVICE $OWN',
+        'echo x > /dev/thing',
+        'cat /usr/thing.so',
+        'id -G',
+        'echo x > /usr/thing.so || echo ro',
+      ].join('; ');
+      const lines = await say(pods.get(runtime), script, {
+        ...asking(DEVICE),
+        envs: [{ key: 'OWN', value: Buffer.from('own') }],
+      });
+      expect(lines[0]).toBe('thing one replaced');
+      expect(lines[1]).toContain('No space left');
+      expect(lines[2]).toBe('a library');
+      expect(lines[3]!.split(' ')).toContain('4321');
+      expect(lines.at(-1)).toBe('ro');
+      expect(await readFile(join(directory, 'hooked'), 'utf8')).toBe('first thing\n');
+    },
+  );
 }
 
 test('what was not given to a container it cannot use', async () => {
@@ -119,7 +124,7 @@ test('what was not given to a container it cannot use', async () => {
   expect((await say(pods.get('crun'), script, {})).at(-1)).toBe('[]');
 });
 
-test('annotations name devices too, and YAML is read', async () => {
+test('annotations name devices too, and YAML is read', gvisorRefuses, async () => {
   await rm(join(usual, 'thing.json'), { force: true });
   const yaml = [
     'cdiVersion: "1.0.0"',
@@ -138,7 +143,7 @@ test('annotations name devices too, and YAML is read', async () => {
   ]);
 });
 
-test('a later directory counts before an earlier one', async () => {
+test('a later directory counts before an earlier one', gvisorRefuses, async () => {
   await write('thing.json', document());
   await mkdir(overriding, { recursive: true });
   await write('newer.json', document({ env: ['DEVICE=newer'] }), overriding);
@@ -147,23 +152,27 @@ test('a later directory counts before an earlier one', async () => {
   expect(await say(pods.get('crun'), 'echo $DEVICE', asking(DEVICE))).toEqual(['one']);
 });
 
-test('a device that cannot be found is refused by its name, with what is wrong', async () => {
-  await write('thing.json', document());
-  expect(await refusal(asking('vendor.example/thing=three'))).toContain(
-    'Cannot give CDI device "vendor.example/thing=three": no CDI document has it',
-  );
-  expect(await refusal({ annotations: { 'cdi.k8s.io/x': 'none/such=a' } })).toContain(
-    '"none/such=a"',
-  );
-  await write('twice.json', document());
-  expect(await refusal(asking(DEVICE))).toMatch(/thing\.json" as in ".*twice\.json"/);
-  await rm(join(usual, 'twice.json'));
-  const absent = { deviceNodes: [{ path: '/dev/absent' }] };
-  await write('thing.json', document(absent));
-  expect(await refusal(asking(DEVICE))).toContain('Cannot add device "/dev/absent"');
-});
+test(
+  'a device that cannot be found is refused by its name, with what is wrong',
+  gvisorRefuses,
+  async () => {
+    await write('thing.json', document());
+    expect(await refusal(asking('vendor.example/thing=three'))).toContain(
+      'Cannot give CDI device "vendor.example/thing=three": no CDI document has it',
+    );
+    expect(await refusal({ annotations: { 'cdi.k8s.io/x': 'none/such=a' } })).toContain(
+      '"none/such=a"',
+    );
+    await write('twice.json', document());
+    expect(await refusal(asking(DEVICE))).toMatch(/thing\.json" as in ".*twice\.json"/);
+    await rm(join(usual, 'twice.json'));
+    const absent = { deviceNodes: [{ path: '/dev/absent' }] };
+    await write('thing.json', document(absent));
+    expect(await refusal(asking(DEVICE))).toContain('Cannot add device "/dev/absent"');
+  },
+);
 
-test('documents that break the rules are not used, and say why', async () => {
+test('documents that break the rules are not used, and say why', gvisorRefuses, async () => {
   const wrong: [object, string][] = [
     [{ ...document(), cdiVersion: '9.0.0' }, 'cdiVersion'],
     [{ ...document(), kind: 'vendor.example' }, 'kind'],

@@ -12,6 +12,7 @@ import {
   runContainer,
   runPod,
 } from '../harness/index.ts';
+import { gvisorDiffers, gvisorRefuses } from './gvisor-limits.ts';
 import { codeOf, criSuite, execIn, runToEnd, shell } from './suite.ts';
 
 const suite = criSuite();
@@ -43,7 +44,7 @@ function refusal(device: Partial<Device>): Promise<string> {
   return codeOf(createContainer(suite.daemon, pod, containerConfig(suite.image, { devices })));
 }
 
-test('a device of the host is there with its numbers, mode and owner', async () => {
+test('a device of the host is there with its numbers, mode and owner', gvisorRefuses, async () => {
   const device = { containerPath: '/dev/own', hostPath: join(host, 'full') };
   const script = 'stat -c "%F %t:%T %a %u" /dev/own; echo x > /dev/own || echo full';
   const lines = await say(script, [device]);
@@ -51,14 +52,18 @@ test('a device of the host is there with its numbers, mode and owner', async () 
   expect(lines.at(-1)).toBe('full');
 });
 
-test('without a path in the container it is that of the host; links are followed', async () => {
-  const hostPath = join(host, 'link');
-  expect(await say(`stat -c %t:%T ${hostPath}`, [{ containerPath: '', hostPath }])).toEqual([
-    '1:7',
-  ]);
-});
+test(
+  'without a path in the container it is that of the host; links are followed',
+  gvisorRefuses,
+  async () => {
+    const hostPath = join(host, 'link');
+    expect(await say(`stat -c %t:%T ${hostPath}`, [{ containerPath: '', hostPath }])).toEqual([
+      '1:7',
+    ]);
+  },
+);
 
-test('of a directory all devices are there', async () => {
+test('of a directory all devices are there', gvisorRefuses, async () => {
   const directory = { containerPath: '/dev/all', hostPath: join(host, 'nodes') };
   expect(await say('stat -c %t:%T /dev/all/zero /dev/all/below/full', [directory])).toEqual([
     '1:5',
@@ -66,7 +71,7 @@ test('of a directory all devices are there', async () => {
   ]);
 });
 
-test('permissions are those given', async () => {
+test('permissions are those given', gvisorRefuses, async () => {
   const device = { containerPath: '/dev/mem', hostPath: join(host, 'mem') };
   const open =
     'for how in "<" ">"; do sh -c "exec 3$how/dev/mem" 2>&1 | grep -c "not permitted"; done';
@@ -87,45 +92,53 @@ test('what is no device is refused', async () => {
 const sysctlPod = (sysctls: Record<string, string>, namespaceOptions: object = { pid: 1 }) =>
   podConfig({ linux: { sysctls, securityContext: { namespaceOptions } } });
 
-test('sysctls of the pod are set in its namespaces, and not on the host', async () => {
-  const { daemon, image } = suite;
-  const name = '/proc/sys/kernel/shm_rmid_forced';
-  const sysctls = {
-    'kernel.shm_rmid_forced': '1',
-    'fs.mqueue.msg_max': '123',
-    'net.ipv4.ip_local_port_range': '20000 20100',
-    'kernel.domainname': 'example.org',
-  };
-  const before = await readFile(name, 'utf8');
-  const sysctlConfig = sysctlPod(sysctls);
-  const { podSandboxId } = await daemon.runtime.runPodSandbox({ config: sysctlConfig });
-  const id = await runContainer(
-    daemon,
-    { id: podSandboxId, config: sysctlConfig },
-    containerConfig(image),
-  );
-  const values = await execIn(
-    daemon,
-    id,
-    'cd /proc/sys; cat kernel/shm_rmid_forced fs/mqueue/msg_max net/ipv4/ip_local_port_range kernel/domainname',
-  );
-  expect(values.split('\n')).toEqual(['1', '123', '20000\t20100', 'example.org']);
-  expect(await readFile(name, 'utf8')).toBe(before);
-});
-
-test('low ports and pings are for everybody, unless the pod says otherwise', async () => {
-  const { daemon, image } = suite;
-  const read = async (on: Pod) =>
-    execIn(
+test(
+  'sysctls of the pod are set in its namespaces, and not on the host',
+  gvisorRefuses,
+  async () => {
+    const { daemon, image } = suite;
+    const name = '/proc/sys/kernel/shm_rmid_forced';
+    const sysctls = {
+      'kernel.shm_rmid_forced': '1',
+      'fs.mqueue.msg_max': '123',
+      'net.ipv4.ip_local_port_range': '20000 20100',
+      'kernel.domainname': 'example.org',
+    };
+    const before = await readFile(name, 'utf8');
+    const sysctlConfig = sysctlPod(sysctls);
+    const { podSandboxId } = await daemon.runtime.runPodSandbox({ config: sysctlConfig });
+    const id = await runContainer(
       daemon,
-      await runContainer(daemon, on, containerConfig(image)),
-      'cd /proc/sys/net/ipv4; cat ip_unprivileged_port_start ping_group_range',
+      { id: podSandboxId, config: sysctlConfig },
+      containerConfig(image),
     );
-  expect(await read(pod)).toBe('0\n0\t2147483647');
-  const config = sysctlPod({ 'net.ipv4.ip_unprivileged_port_start': '1024' });
-  const { podSandboxId } = await daemon.runtime.runPodSandbox({ config });
-  expect(await read({ id: podSandboxId, config })).toBe('1024\n0\t2147483647');
-});
+    const values = await execIn(
+      daemon,
+      id,
+      'cd /proc/sys; cat kernel/shm_rmid_forced fs/mqueue/msg_max net/ipv4/ip_local_port_range kernel/domainname',
+    );
+    expect(values.split('\n')).toEqual(['1', '123', '20000\t20100', 'example.org']);
+    expect(await readFile(name, 'utf8')).toBe(before);
+  },
+);
+
+test(
+  'low ports and pings are for everybody, unless the pod says otherwise',
+  gvisorDiffers,
+  async () => {
+    const { daemon, image } = suite;
+    const read = async (on: Pod) =>
+      execIn(
+        daemon,
+        await runContainer(daemon, on, containerConfig(image)),
+        'cd /proc/sys/net/ipv4; cat ip_unprivileged_port_start ping_group_range',
+      );
+    expect(await read(pod)).toBe('0\n0\t2147483647');
+    const config = sysctlPod({ 'net.ipv4.ip_unprivileged_port_start': '1024' });
+    const { podSandboxId } = await daemon.runtime.runPodSandbox({ config });
+    expect(await read({ id: podSandboxId, config })).toBe('1024\n0\t2147483647');
+  },
+);
 
 test('sysctls that would change the host are refused, as are those that do not exist', async () => {
   const attempt = (sysctls: Record<string, string>, options?: object) =>

@@ -74,6 +74,25 @@ describe.skipIf(findProgram('runsc') === undefined)('gVisor', () => {
     expect(await execIn(daemon, id, 'ps | grep -E "[t]rap|[s]leep 7654" || true')).toBe('');
   });
 
+  test('the first process of a user other than root has the ambient capabilities alone', async () => {
+    const { daemon, image } = suite;
+    const effective = async (addAmbientCapabilities: string[]) => {
+      const { lines } = await runToEnd(daemon, pod, image, {
+        ...shell('grep ^CapEff /proc/1/status; true'),
+        linux: {
+          securityContext: {
+            runAsUser: { value: 1000n },
+            namespaceOptions: { pid: NamespaceMode.CONTAINER },
+            capabilities: { addAmbientCapabilities },
+          },
+        },
+      });
+      return lines[0];
+    };
+    expect(await effective([])).toBe('CapEff:\t0000000000000000');
+    expect(await effective(['NET_BIND_SERVICE'])).toBe('CapEff:\t0000000000000400');
+  });
+
   test('a command has a terminal', async () => {
     const cmd = ['sh', '-c', 'test -t 0 && echo terminal; read x; echo "got $x"; exit 7'];
     const request = { containerId: id, cmd, tty: true, stdin: true };
@@ -119,6 +138,8 @@ describe.skipIf(findProgram('runsc') === undefined)('gVisor', () => {
       { devices: [{ hostPath: '/dev/null', containerPath: '/dev/x', permissions: 'r' }] },
       { mounts: [{ ...mount, propagation: PROPAGATION_BIDIRECTIONAL }] },
       { mounts: [{ ...mount, mountOptions: ['nosuid'] }] },
+      { linux: { securityContext: { maskedPaths: ['/proc/keys', '/var/www'] } } },
+      { linux: { securityContext: { readonlyPaths: ['/proc/../etc'] } } },
     ]) {
       expect(await refused(changes), JSON.stringify(changes)).toBe('INVALID_ARGUMENT');
     }

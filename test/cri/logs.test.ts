@@ -11,6 +11,7 @@ import {
   runPod,
   waitFor,
 } from '../harness/index.ts';
+import { gvisorRefuses } from './gvisor-limits.ts';
 import { codeOf, criSuite, ended, shell, statusOf } from './suite.ts';
 
 const suite = criSuite();
@@ -74,7 +75,7 @@ test('a long line comes in parts that add up to it', async () => {
   expect(lines.map(({ text }) => text).join('')).toBe(`${'x'.repeat(50000)}end`);
 });
 
-test('a terminal has one stream', async () => {
+test('a terminal has one stream', gvisorRefuses, async () => {
   const lines = await logOf({ ...shell('test -t 1 && echo out; echo err >&2'), tty: true });
   expect(lines.map(({ stream, text }) => [stream, text.replace('\r', '')])).toEqual([
     ['stdout', 'out'],

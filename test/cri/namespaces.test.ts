@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { readlink } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { hostname, networkInterfaces } from 'node:os';
 import { basename } from 'node:path';
 import { expect, test } from 'vitest';
 import { NamespaceMode, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
@@ -13,6 +13,7 @@ import {
   runPod,
   waitFor,
 } from '../harness/index.ts';
+import { gvisorDiffers, gvisorRefuses, onGvisor } from './gvisor-limits.ts';
 import { codeOf, criSuite, execIn, runToEnd, shell, statusOf } from './suite.ts';
 
 const suite = criSuite();
@@ -45,15 +46,19 @@ async function podWith(
   return { pod, run };
 }
 
-test('containers of a pod share network, IPC and host name, but not processes and mounts', async () => {
-  const { run } = await podWith({ pid: CONTAINER });
-  const [first, second] = [await namespaces(await run()), await namespaces(await run())];
-  for (const kind of ['net', 'ipc', 'uts']) {
-    expect(first[kind], kind).toBe(second[kind]);
-    expect(first[kind], kind).not.toBe(await hostNamespace(kind));
-  }
-  for (const kind of ['pid', 'mnt']) expect(first[kind], kind).not.toBe(second[kind]);
-});
+test(
+  'containers of a pod share network, IPC and host name, but not processes and mounts',
+  gvisorDiffers,
+  async () => {
+    const { run } = await podWith({ pid: CONTAINER });
+    const [first, second] = [await namespaces(await run()), await namespaces(await run())];
+    for (const kind of ['net', 'ipc', 'uts']) {
+      expect(first[kind], kind).toBe(second[kind]);
+      expect(first[kind], kind).not.toBe(await hostNamespace(kind));
+    }
+    for (const kind of ['pid', 'mnt']) expect(first[kind], kind).not.toBe(second[kind]);
+  },
+);
 
 test('a container with processes of its own sees no others, and is number 1', async () => {
   const { run } = await podWith({ pid: CONTAINER });
@@ -65,7 +70,7 @@ test('a container with processes of its own sees no others, and is number 1', as
   expect(Number(ids)).toBeLessThan(10);
 });
 
-test('a pod without shared processes needs no process of its own', async () => {
+test('a pod without shared processes needs no process of its own', gvisorDiffers, async () => {
   const { pod } = await podWith({ pid: CONTAINER });
   const { info } = await suite.daemon.runtime.podSandboxStatus({
     podSandboxId: pod.id,
@@ -106,26 +111,30 @@ test('orphans in a shared PID namespace are reaped by its init', async () => {
   });
 });
 
-test('a pod whose init ended is not ready, and is stopped and removed like others', async () => {
-  const { daemon } = suite;
-  const { pod, run } = await podWith({ pid: POD });
-  const containerId = await run();
-  const status = async () =>
-    daemon.runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
-  process.kill(JSON.parse((await status()).info['info']!).pid, 'SIGKILL');
-  await waitFor('the pod is not ready', async () => {
-    return (await status()).status!.state === PodSandboxState.SANDBOX_NOTREADY;
-  });
-  await waitFor('the end of its container', async () => {
-    return (await statusOf(daemon, containerId)).exitCode === 137;
-  });
-  const create = createContainer(daemon, pod, containerConfig(suite.image));
-  expect(await codeOf(create)).toBe('FAILED_PRECONDITION');
-  await daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
-  await daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
-});
+test(
+  'a pod whose init ended is not ready, and is stopped and removed like others',
+  gvisorDiffers,
+  async () => {
+    const { daemon } = suite;
+    const { pod, run } = await podWith({ pid: POD });
+    const containerId = await run();
+    const status = async () =>
+      daemon.runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
+    process.kill(JSON.parse((await status()).info['info']!).pid, 'SIGKILL');
+    await waitFor('the pod is not ready', async () => {
+      return (await status()).status!.state === PodSandboxState.SANDBOX_NOTREADY;
+    });
+    await waitFor('the end of its container', async () => {
+      return (await statusOf(daemon, containerId)).exitCode === 137;
+    });
+    const create = createContainer(daemon, pod, containerConfig(suite.image));
+    expect(await codeOf(create)).toBe('FAILED_PRECONDITION');
+    await daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
+    await daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
+  },
+);
 
-test('a container that targets another shares its processes', async () => {
+test('a container that targets another shares its processes', gvisorRefuses, async () => {
   const { daemon, image } = suite;
   const { pod, run } = await podWith({ pid: CONTAINER });
   const targetId = await run();
@@ -135,7 +144,7 @@ test('a container that targets another shares its processes', async () => {
   expect(await execIn(daemon, id, 'ps | grep -c "[s]leep 1000000"')).toBe('2');
 });
 
-test('a target must be a running container of the same pod', async () => {
+test('a target must be a running container of the same pod', gvisorRefuses, async () => {
   const { daemon, image } = suite;
   const { pod, run } = await podWith({ pid: CONTAINER });
   const elsewhere = await (await podWith({ pid: CONTAINER })).run();
@@ -153,7 +162,7 @@ test('a target must be a running container of the same pod', async () => {
   expect(await codeOf(daemon.runtime.runPodSandbox({ config: sandbox }))).toBe('INVALID_ARGUMENT');
 });
 
-test('processes cannot be shared in a pod that was not made for it', async () => {
+test('processes cannot be shared in a pod that was not made for it', gvisorDiffers, async () => {
   const { pod } = await podWith({ pid: CONTAINER });
   const config = containerConfig(suite.image, options({ pid: POD }));
   expect(await codeOf(createContainer(suite.daemon, pod, config))).toBe('INVALID_ARGUMENT');
@@ -163,15 +172,19 @@ test("on the host's network a pod has its interfaces and name, and no address of
   const { pod, run } = await podWith({ network: NODE, pid: CONTAINER });
   const id = await run();
   const seen = await namespaces(id);
-  expect(seen['net']).toBe(await hostNamespace('net'));
-  expect(seen['uts']).toBe(await hostNamespace('uts'));
-  expect(seen['ipc']).not.toBe(await hostNamespace('ipc'));
+  if (!onGvisor) {
+    expect(seen['net']).toBe(await hostNamespace('net'));
+    expect(seen['uts']).toBe(await hostNamespace('uts'));
+    expect(seen['ipc']).not.toBe(await hostNamespace('ipc'));
+  }
+  const interfaces = await execIn(suite.daemon, id, 'cat /proc/net/dev');
+  for (const name of Object.keys(networkInterfaces())) expect(interfaces).toContain(`${name}:`);
   expect(await execIn(suite.daemon, id, 'hostname')).toBe(hostname());
   const { status } = await suite.daemon.runtime.podSandboxStatus({ podSandboxId: pod.id });
   expect(status!.network!.ip).toBe('');
 });
 
-test("with the host's IPC a pod shares its /dev/shm", async () => {
+test("with the host's IPC a pod shares its /dev/shm", gvisorRefuses, async () => {
   const { run } = await podWith({ ipc: NODE, pid: CONTAINER });
   const id = await run();
   const seen = await namespaces(id);
@@ -183,7 +196,7 @@ test("with the host's IPC a pod shares its /dev/shm", async () => {
   await execIn(suite.daemon, id, `rm /dev/shm/${name}`);
 });
 
-test("with the host's processes a container sees the daemon", async () => {
+test("with the host's processes a container sees the daemon", gvisorRefuses, async () => {
   const { run } = await podWith({ pid: NODE });
   const id = await run();
   expect((await namespaces(id))['pid']).toBe(await hostNamespace('pid'));
@@ -221,11 +234,12 @@ test("the pod's own process runs as the user and with the filter that the pod na
   const look = async (changes: object) => {
     const pod = await runPod(daemon, { linux: { securityContext: { ...security, ...changes } } });
     const id = await runContainer(daemon, pod, containerConfig(image, options({ pid: POD })));
-    return execIn(daemon, id, 'grep -E "^(Uid|Gid|Groups|Seccomp):" /proc/1/status');
+    const ids = await execIn(daemon, id, 'grep -E "^(Uid|Gid|Groups|Seccomp):" /proc/1/status');
+    return ids.replaceAll(/[\t ]+/g, ' ');
   };
-  const ids = 'Uid:\t1234\t1234\t1234\t1234\nGid:\t5678\t5678\t5678\t5678\nGroups:\t90 ';
-  expect(await look({})).toBe(`${ids}\nSeccomp:\t2`);
-  expect(await look({ seccomp: { profileType: 1 } })).toBe(`${ids}\nSeccomp:\t0`);
+  const ids = 'Uid: 1234 1234 1234 1234\nGid: 5678 5678 5678 5678\nGroups: 90 ';
+  expect(await look({})).toBe(`${ids}\nSeccomp: 2`);
+  expect(await look({ seccomp: { profileType: 1 } })).toBe(`${ids}\nSeccomp: 0`);
   const absent = { seccomp: { profileType: 2, localhostRef: '/no/such/profile' } };
   expect(await codeOf(look(absent))).toBe('INVALID_ARGUMENT');
 });

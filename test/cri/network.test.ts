@@ -16,6 +16,7 @@ import {
   runPod,
   waitFor,
 } from '../harness/index.ts';
+import { gvisorDiffers } from './gvisor-limits.ts';
 import { codeOf, criSuite, execIn, shell } from './suite.ts';
 
 const suite = criSuite();
@@ -64,7 +65,7 @@ test('a pod has the address of its status on eth0, and loopback', async () => {
   );
 });
 
-test('the host reaches a pod, one pod another, and a pod the host', async () => {
+test('the host reaches a pod, one pod another, and a pod the host', gvisorDiffers, async () => {
   expect(await pageAt(web.ip)).toContain('Keelson');
   const { id } = await sleeper();
   expect(await execIn(suite.daemon, id, `wget -qO- http://${web.ip}/`)).toContain('Keelson');
@@ -73,7 +74,7 @@ test('the host reaches a pod, one pod another, and a pod the host', async () => 
   ).toBe('1');
 });
 
-test('containers of one pod reach each other over loopback', async () => {
+test('containers of one pod reach each other over loopback', gvisorDiffers, async () => {
   const id = await runContainer(suite.daemon, web.pod, containerConfig(suite.image));
   expect(await execIn(suite.daemon, id, 'wget -qO- http://127.0.0.1/')).toContain('Keelson');
 });

@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { ContainerConfig, DeepPartial } from '../../src/gen/runtime/v1/api.ts';
 import { busyboxImage } from '../fixtures/image.ts';
 import { containerConfig, createContainer, type Pod, runPod } from '../harness/index.ts';
+import { gvisorDiffers, gvisorRefuses } from './gvisor-limits.ts';
 import { codeOf, criSuite, runToEnd, shell } from './suite.ts';
 
 const suite = criSuite();
@@ -81,7 +82,7 @@ test("the environment is the image's and, over it, the container's", async () =>
   expect(names).not.toContain('TERM');
 });
 
-test('TERM is set on a terminal, and PATH where the image has none', async () => {
+test('TERM is set on a terminal, and PATH where the image has none', gvisorRefuses, async () => {
   const bare = await suite.add('bare', busyboxImage({ config: { Env: [] } }));
   const all = await lines({ command: ['/bin/env'], tty: true }, bare);
   expect(all).toContain('TERM=xterm');
@@ -126,7 +127,7 @@ test('a volume is writable on a read-only root filesystem', async () => {
   expect(await lines({ ...shell(script), linux }, speaking)).toEqual(['ro', 'rw']);
 });
 
-test('default mounts and devices are those of every container', async () => {
+test('default mounts and devices are those of every container', gvisorDiffers, async () => {
   const mounts = await lines(shell('cat /proc/mounts'));
   const byTarget = new Map(mounts.map((line) => [line.split(' ')[1], line.split(' ')]));
   for (const [target, type] of [
@@ -165,7 +166,7 @@ test('a container without stdin reads its end at once', async () => {
   expect(await lines(shell('cat; echo end'))).toEqual(['end']);
 });
 
-test('a container with a terminal has it as its stdin', async () => {
+test('a container with a terminal has it as its stdin', gvisorRefuses, async () => {
   expect(await lines({ ...shell('tty; test -t 0 && echo yes'), tty: true })).toEqual([
     expect.stringMatching(/^\/dev\/(pts\/\d+|console)$/),
     'yes',

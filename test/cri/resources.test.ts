@@ -11,6 +11,7 @@ import {
   runContainer,
   runPod,
 } from '../harness/index.ts';
+import { gvisorDiffers } from './gvisor-limits.ts';
 import { codeOf, criSuite, execIn, runToEnd, shell, statusOf } from './suite.ts';
 
 const suite = criSuite();
@@ -39,25 +40,29 @@ async function run(resources: DeepPartial<LinuxContainerResources>, pod?: Pod): 
   return runContainer(daemon, on, containerConfig(image, { linux: { resources } }));
 }
 
-test('memory and CPU limits are those of the cgroup, and of the status', async () => {
-  const resources = {
-    memoryLimitInBytes: 64n * MIB,
-    cpuShares: 512n,
-    cpuQuota: 50_000n,
-    cpuPeriod: 100_000n,
-    cpusetCpus: '0',
-    cpusetMems: '0',
-  };
-  const id = await run(resources);
-  expect(await limitOf(id, 'memory', 'memory.limit_in_bytes', 'memory.max')).toBe(
-    String(64n * MIB),
-  );
-  const quota = await limitOf(id, 'cpu', 'cpu.cfs_quota_us', 'cpu.max');
-  expect(quota).toMatch(/^50000( 100000)?$/);
-  expect(await limitOf(id, 'cpuset', 'cpuset.cpus', 'cpuset.cpus')).toBe('0');
-  if (layout.mode !== 'unified') expect(await limitOf(id, 'cpu', 'cpu.shares', '')).toBe('512');
-  expect((await statusOf(suite.daemon, id)).resources!.linux).toMatchObject(resources);
-});
+test(
+  'memory and CPU limits are those of the cgroup, and of the status',
+  gvisorDiffers,
+  async () => {
+    const resources = {
+      memoryLimitInBytes: 64n * MIB,
+      cpuShares: 512n,
+      cpuQuota: 50_000n,
+      cpuPeriod: 100_000n,
+      cpusetCpus: '0',
+      cpusetMems: '0',
+    };
+    const id = await run(resources);
+    expect(await limitOf(id, 'memory', 'memory.limit_in_bytes', 'memory.max')).toBe(
+      String(64n * MIB),
+    );
+    const quota = await limitOf(id, 'cpu', 'cpu.cfs_quota_us', 'cpu.max');
+    expect(quota).toMatch(/^50000( 100000)?$/);
+    expect(await limitOf(id, 'cpuset', 'cpuset.cpus', 'cpuset.cpus')).toBe('0');
+    if (layout.mode !== 'unified') expect(await limitOf(id, 'cpu', 'cpu.shares', '')).toBe('512');
+    expect((await statusOf(suite.daemon, id)).resources!.linux).toMatchObject(resources);
+  },
+);
 
 test('what a kubelet sends to every container is taken', async () => {
   const id = await run({
@@ -77,7 +82,7 @@ test('what a kubelet sends to every container is taken', async () => {
   });
 });
 
-test('oom_score_adj is set, as far down as the daemon may', async () => {
+test('oom_score_adj is set, as far down as the daemon may', gvisorDiffers, async () => {
   const pod = await runPod(suite.daemon);
   const adjustment = async (oomScoreAdj: bigint) =>
     Number(
@@ -91,7 +96,7 @@ test('oom_score_adj is set, as far down as the daemon may', async () => {
   expect(await adjustment(-500n)).toBe(mayLower ? -500 : Math.max(own, -500));
 });
 
-test('a container beyond its memory is killed, and says so', async () => {
+test('a container beyond its memory is killed, and says so', gvisorDiffers, async () => {
   const pod = await runPod(suite.daemon);
   const eat = 'x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done';
   const { status } = await runToEnd(suite.daemon, pod, suite.image, {
@@ -101,7 +106,7 @@ test('a container beyond its memory is killed, and says so', async () => {
   expect(status).toMatchObject({ reason: 'OOMKilled', exitCode: 137 });
 });
 
-test('so does one whose child was killed for memory', async () => {
+test('so does one whose child was killed for memory', gvisorDiffers, async () => {
   const pod = await runPod(suite.daemon);
   const eat = "sh -c 'x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done'; exit 9";
   const { status } = await runToEnd(suite.daemon, pod, suite.image, {
@@ -130,29 +135,36 @@ test('limits that this machine cannot set are refused', async () => {
 
 const tag = () => `/keelson-test-${basename(suite.daemon.directory)}`;
 
-test('containers lie below the cgroup that the pod names, which is left alone', async () => {
-  const parent = `${tag()}/pod1`;
-  const memory = directory('memory', parent);
-  await mkdir(memory, { recursive: true });
-  try {
-    const pod = await runPod(suite.daemon, { linux: { cgroupParent: parent } });
-    const id = await run({}, pod);
-    expect(await cgroupOf(id)).toBe(`${parent}/${id}`);
-    const { info } = await suite.daemon.runtime.containerStatus({ containerId: id, verbose: true });
-    const { pid } = JSON.parse(info['info']!);
-    const inside = await readFile(
-      join(directory('memory', `${parent}/${id}`), 'cgroup.procs'),
-      'utf8',
-    );
-    expect(inside.split('\n')).toContain(String(pid));
-    await suite.daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
-    expect(existsSync(memory)).toBe(true);
-    expect((await readdir(memory)).join()).not.toContain(id);
-  } finally {
-    await rmdir(memory);
-    await rmdir(join(memory, '..'));
-  }
-});
+test(
+  'containers lie below the cgroup that the pod names, which is left alone',
+  gvisorDiffers,
+  async () => {
+    const parent = `${tag()}/pod1`;
+    const memory = directory('memory', parent);
+    await mkdir(memory, { recursive: true });
+    try {
+      const pod = await runPod(suite.daemon, { linux: { cgroupParent: parent } });
+      const id = await run({}, pod);
+      expect(await cgroupOf(id)).toBe(`${parent}/${id}`);
+      const { info } = await suite.daemon.runtime.containerStatus({
+        containerId: id,
+        verbose: true,
+      });
+      const { pid } = JSON.parse(info['info']!);
+      const inside = await readFile(
+        join(directory('memory', `${parent}/${id}`), 'cgroup.procs'),
+        'utf8',
+      );
+      expect(inside.split('\n')).toContain(String(pid));
+      await suite.daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
+      expect(existsSync(memory)).toBe(true);
+      expect((await readdir(memory)).join()).not.toContain(id);
+    } finally {
+      await rmdir(memory);
+      await rmdir(join(memory, '..'));
+    }
+  },
+);
 
 test('a cgroup that was made for a pod goes with it', async () => {
   const parent = `${tag()}-made/deep/pod2`;
@@ -194,7 +206,7 @@ test('processes that a container leaves behind end with it', async () => {
   expect(left.trim()).toBe('');
 });
 
-test('a container sees its cgroup, read-only', async () => {
+test('a container sees its cgroup, read-only', gvisorDiffers, async () => {
   const pod = await runPod(suite.daemon);
   const script = 'ls /sys/fs/cgroup | wc -l; mkdir /sys/fs/cgroup/memory/x 2>&1 || echo refused';
   const { lines } = await runToEnd(suite.daemon, pod, suite.image, shell(script));

@@ -10,6 +10,7 @@ import {
   runContainer,
   runPod,
 } from '../harness/index.ts';
+import { gvisorRefuses } from './gvisor-limits.ts';
 import { codeOf, criSuite } from './suite.ts';
 
 const suite = criSuite();
@@ -51,7 +52,7 @@ test('verbose status tells more, as JSON under "info"', async () => {
   expect(parsed.config.metadata.name).toBe(pod.config.metadata!.name);
 });
 
-test('the namespaces options of a sandbox are echoed', async () => {
+test('the namespaces options of a sandbox are echoed', gvisorRefuses, async () => {
   const { daemon } = suite;
   const options = { network: NODE, pid: CONTAINER, ipc: NODE };
   const pod = await runPod(daemon, { linux: { securityContext: { namespaceOptions: options } } });

@@ -18,6 +18,7 @@ import {
   runContainer,
   runPod,
 } from '../harness/index.ts';
+import { gvisorRefuses } from './gvisor-limits.ts';
 import { codeOf, criSuite, execIn, runToEnd, shell, statusOf } from './suite.ts';
 
 const suite = criSuite({ config: '[runtimes.second]\ntype = "runc"\n' });
@@ -149,21 +150,28 @@ for (const handler of ['crun', 'second']) {
   });
 }
 
-test('set-uid programs of an image get the rights of their owner, in the pod', async () => {
-  const files = [
-    { path: 'bin/busybox-root', content: await readFile('/bin/busybox'), mode: 0o4755 },
-    { path: 'etc/passwd', content: 'root::0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n' },
-  ];
-  const image = await suite.add('setuid', busyboxImage({ files }));
-  const pod = await mappedPod();
-  const { lines } = await runToEnd(suite.daemon, pod, image, {
-    ...shell('id -u; busybox-root su -c "id -u" root; ls -ln /bin/busybox-root'),
-    ...security(mapped(), { runAsUser: { value: 1000n } }),
-  });
-  expect(lines).toEqual(['1000', '0', expect.stringMatching(/^-rwsr-xr-x +1 0 +0 /)]);
-});
+test(
+  'set-uid programs of an image get the rights of their owner, in the pod',
+  gvisorRefuses,
+  async () => {
+    const files = [
+      { path: 'bin/busybox-root', content: await readFile('/bin/busybox'), mode: 0o4755 },
+      {
+        path: 'etc/passwd',
+        content: 'root::0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n',
+      },
+    ];
+    const image = await suite.add('setuid', busyboxImage({ files }));
+    const pod = await mappedPod();
+    const { lines } = await runToEnd(suite.daemon, pod, image, {
+      ...shell('id -u; busybox-root su -c "id -u" root; ls -ln /bin/busybox-root'),
+      ...security(mapped(), { runAsUser: { value: 1000n } }),
+    });
+    expect(lines).toEqual(['1000', '0', expect.stringMatching(/^-rwsr-xr-x +1 0 +0 /)]);
+  },
+);
 
-test('volumes of the image belong to the pod', async () => {
+test('volumes of the image belong to the pod', gvisorRefuses, async () => {
   const files = [
     { path: 'data/', type: 'directory' as const, mode: 0o750, uid: 33, gid: 33 },
     { path: 'data/file', content: 'in the image\n', uid: 33, gid: 33 },
@@ -178,7 +186,7 @@ test('volumes of the image belong to the pod', async () => {
   expect(lines).toEqual(['33:33:750', '33', '0', 'written']);
 });
 
-test('all mounts that it took are gone when the container is there', async () => {
+test('all mounts that it took are gone when the container is there', gvisorRefuses, async () => {
   const { daemon, image } = suite;
   const pod = await mappedPod();
   const hostPath = daemon.directory;
@@ -189,23 +197,27 @@ test('all mounts that it took are gone when the container is there', async () =>
   expect(targets.filter((target) => target.includes('/sources/'))).toEqual([]);
 });
 
-test('a restart takes such pods up, and a crash leaves nothing of them', async () => {
-  const { daemon, image } = suite;
-  const pod = await mappedPod();
-  const id = await runContainer(daemon, pod, containerConfig(image, security()));
-  await daemon.kill9();
-  await daemon.restart();
-  expect(await execIn(daemon, id, 'id -u')).toBe('0');
-  const again = await runContainer(daemon, pod, containerConfig(image, security()));
-  expect(await readlink(`/proc/${await pidOf(again)}/ns/user`)).toBe(
-    await readlink(`/proc/${await pidOf(id)}/ns/user`),
-  );
-  await daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
-  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
-  expect(mounts).not.toContain(pod.id);
-});
+test(
+  'a restart takes such pods up, and a crash leaves nothing of them',
+  gvisorRefuses,
+  async () => {
+    const { daemon, image } = suite;
+    const pod = await mappedPod();
+    const id = await runContainer(daemon, pod, containerConfig(image, security()));
+    await daemon.kill9();
+    await daemon.restart();
+    expect(await execIn(daemon, id, 'id -u')).toBe('0');
+    const again = await runContainer(daemon, pod, containerConfig(image, security()));
+    expect(await readlink(`/proc/${await pidOf(again)}/ns/user`)).toBe(
+      await readlink(`/proc/${await pidOf(id)}/ns/user`),
+    );
+    await daemon.runtime.removePodSandbox({ podSandboxId: pod.id });
+    const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+    expect(mounts).not.toContain(pod.id);
+  },
+);
 
-test('handlers say that they can do it', async () => {
+test('handlers say that they can do it', gvisorRefuses, async () => {
   const { runtimeHandlers, features } = await suite.daemon.runtime.status();
   const able = runtimeHandlers.filter((each) => each.features!.userNamespaces);
   expect(able.map(({ name }) => name)).toEqual(expect.arrayContaining(['', 'crun', 'second']));
@@ -236,7 +248,7 @@ test('mappings that make no sense are refused', async () => {
   expect(await refusal([IDS], [IDS], CONTAINER)).toBe('INVALID_ARGUMENT');
 });
 
-test("a container has its pod's ids, and no others", async () => {
+test("a container has its pod's ids, and no others", gvisorRefuses, async () => {
   const { daemon, image } = suite;
   const attempt = (pod: Pod, namespaceOptions: DeepPartial<NamespaceOption>) =>
     codeOf(createContainer(daemon, pod, containerConfig(image, security(namespaceOptions))));

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { toContainerConfig } from '../../src/cri/container-config.ts';
 import { toSandboxConfig } from '../../src/cri/sandbox-config.ts';
 import { ContainerConfig, PodSandboxConfig } from '../../src/gen/runtime/v1/api.ts';
-import { hasCode, hasTest, readPage } from './page.ts';
+import { expectedResults, hasCode, hasTest, readPage } from './page.ts';
 import { configProperties, type Property } from './reads.ts';
 import { type Visit, walk } from './walk.ts';
 
@@ -105,4 +105,10 @@ test('docs/fields.md has each field once, and code and tests that are there', ()
   const files = rows.flatMap(({ code }) => code);
   expect(files.filter((path) => !hasCode(path))).toEqual([]);
   expect(rows.filter((row) => !hasTest(row))).toEqual([]);
+});
+
+test('docs/fields.md says what came of each test with each runtime', () => {
+  const rows = readPage();
+  const told = rows.map(({ field, results }) => ({ field, results }));
+  expect(told).toEqual(rows.map((row) => ({ field: row.field, results: expectedResults(row) })));
 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -183,6 +184,51 @@ describe('blobs', () => {
     await using test = await TestStore.open({ registry: { stallTimeout: 200 } });
     await test.pull(name);
     expect(registry.callsFor('GET', blobPath)[1]?.headers.range).toBe('bytes=100000-');
+  });
+
+  /** Sends a byte of a body now and then, until the client goes away. */
+  function trickle(response: ServerResponse, content: Buffer): void {
+    let sent = 0;
+    const timer = setInterval(() => response.write(content.subarray(sent, ++sent)), 20);
+    response.once('close', () => clearInterval(timer));
+  }
+
+  test('a transfer that trickles is broken off and resumed', async () => {
+    onBlob(1, (_, response) => {
+      response.writeHead(200, { 'content-length': blob.length });
+      trickle(response, blob);
+      return true;
+    });
+    await using test = await TestStore.open({ registry: { stallTimeout: 200 } });
+    await test.pull(name);
+    expect(registry.callsFor('GET', blobPath)[1]?.headers.range).toMatch(/^bytes=[1-9]\d*-$/);
+  });
+
+  test.each(['manifest', 'layer'])('a registry that trickles its %s for good', async (kind) => {
+    const path = kind === 'layer' ? blobPath : '/manifests/';
+    let calls = 0;
+    registry.onCall((call, response, content) => {
+      if (!call.url.includes(path) || call.method !== 'GET') return undefined;
+      calls++;
+      const start = Number(/^bytes=(\d+)-$/.exec(call.headers.range ?? '')?.[1] ?? 0);
+      const rest = content!.subarray(start);
+      const range = { 'content-range': `bytes ${start}-${content!.length - 1}/${content!.length}` };
+      response.writeHead(start > 0 ? 206 : 200, {
+        'content-length': rest.length,
+        ...(start > 0 ? range : {}),
+      });
+      trickle(response, rest);
+      return true;
+    });
+    await failingPull(
+      {
+        code: 'UNAVAILABLE',
+        message: expect.stringMatching(/^RegistryUnavailable: .*the transfer is too slow/),
+      },
+      { registry: { stallTimeout: 200, attempts: 3 } },
+    );
+    // More bytes came with each: they count for nothing.
+    expect(calls).toBe(3);
   });
 
   test('a registry that stalls for good', async () => {

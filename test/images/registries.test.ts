@@ -1,9 +1,9 @@
-import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { NEVER, SILENT } from '../../src/base/index.ts';
+import { makeCertificates } from '../fixtures/certificates.ts';
 import { buildImage, buildLayer, type FixtureImage } from '../fixtures/image.ts';
 import { freePort } from '../fixtures/registry.ts';
 import { ScriptedRegistry } from '../fixtures/scripted-registry.ts';
@@ -134,66 +134,8 @@ describe('hosts.toml', () => {
 });
 
 describe('TLS', () => {
-  function certificates() {
-    const run = (...args: string[]) =>
-      execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
-    run(
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:prime256v1',
-      '-nodes',
-      '-days',
-      '2',
-      '-keyout',
-      'ca.key',
-      '-out',
-      'ca.crt',
-      '-subj',
-      '/CN=Test CA',
-    );
-    for (const name of ['server', 'client']) {
-      run(
-        'req',
-        '-newkey',
-        'ec',
-        '-pkeyopt',
-        'ec_paramgen_curve:prime256v1',
-        '-nodes',
-        '-keyout',
-        `${name}.key`,
-        '-out',
-        `${name}.csr`,
-        '-subj',
-        `/CN=${name}`,
-      );
-      writeFileSync(join(directory, 'ext'), 'subjectAltName=IP:127.0.0.1');
-      run(
-        'x509',
-        '-req',
-        '-in',
-        `${name}.csr`,
-        '-CA',
-        'ca.crt',
-        '-CAkey',
-        'ca.key',
-        '-CAcreateserial',
-        '-days',
-        '2',
-        '-out',
-        `${name}.crt`,
-        '-extfile',
-        'ext',
-      );
-    }
-    const read = (name: string) => readFileSync(join(directory, name), 'utf8');
-    return { key: read('server.key'), cert: read('server.crt'), ca: read('ca.crt') };
-  }
-
   test('own authority and client certificate', async () => {
-    const registry = await start({ ...certificates() });
+    const registry = await start({ ...makeCertificates(directory) });
     hostsToml(
       registry.host,
       `server = "${registry.url}"\nca = "${join(directory, 'ca.crt')}"\nclient = [["${join(directory, 'client.crt')}", "${join(directory, 'client.key')}"]]\n`,
@@ -203,7 +145,7 @@ describe('TLS', () => {
   });
 
   test('an authority that nobody knows is refused, unless verification is off', async () => {
-    const { key, cert } = certificates();
+    const { key, cert } = makeCertificates(directory);
     const registry = await start({ key, cert });
     hostsToml(registry.host, `server = "${registry.url}"\n`);
     const test = await store({ certsDir: certsDir() });
@@ -216,7 +158,7 @@ describe('TLS', () => {
   });
 
   test("Docker's form of certificates", async () => {
-    const { key, cert } = certificates();
+    const { key, cert } = makeCertificates(directory);
     const registry = await start({ key, cert });
     mkdirSync(join(certsDir(), registry.host), { recursive: true });
     writeFileSync(
@@ -329,11 +271,11 @@ describe('registries.conf', () => {
     });
     writeFileSync(
       conf(),
-      `credential-helpers = ["x"]\n[[registry]]\nlocation = "${registry.host}"\ncolour = "red"\n`,
+      `additional-layer-store-auth-helper = "x"\n[[registry]]\nlocation = "${registry.host}"\ncolour = "red"\n`,
     );
     await test.pull(`${registry.host}/app`);
     expect(warnings).toEqual(
-      ['credential-helpers', 'registry.colour'].map(
+      ['additional-layer-store-auth-helper', 'registry.colour'].map(
         (key) => `"${conf()}": "${key}" is not known and has no effect`,
       ),
     );

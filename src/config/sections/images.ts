@@ -22,7 +22,7 @@ export const images = z.strictObject({
   ),
   stall_timeout: described(
     duration().prefault('1m'),
-    'A download without a byte for so long is given up and tried again.',
+    'A download that brings less than 1 KiB/s for so long is given up and tried again.',
     { format: 'duration' },
   ),
   auth_file: described(

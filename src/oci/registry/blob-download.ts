@@ -1,5 +1,6 @@
 import { KeelsonError, type Logger, messageOf } from '../../base/index.ts';
 import type { Descriptor } from '../spec/index.ts';
+import { paced, SlowTransfer } from './pace.ts';
 import {
   connectionError,
   discard,
@@ -23,7 +24,7 @@ export interface BlobDownload {
   open: (parts: RequestParts) => Promise<RegistryResponse>;
   descriptor: Descriptor;
   sink: BlobSink;
-  /** Failures in a row, without a new byte between, after which it is given up. */
+  /** Failures in a row, without a new byte between or too few of them, after which it is given up. */
   attempts: number;
   backOff: number;
   signal: AbortSignal;
@@ -40,7 +41,8 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
       await transfer(download);
     } catch (error) {
       signal.throwIfAborted();
-      failures = sink.offset > before ? 1 : failures + 1;
+      const gotOn = sink.offset > before && !(error instanceof SlowTransfer);
+      failures = gotOn ? 1 : failures + 1;
       if (failures >= attempts || !isPassing(error)) throw error;
       logger.debug(
         { digest: descriptor.digest, offset: sink.offset, error },
@@ -104,7 +106,7 @@ async function receive(
   let skip = skipped;
   let inSink = false;
   try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    for await (const chunk of paced(response.body, response.stallTimeout)) {
       const fresh = skip === 0 ? chunk : chunk.subarray(Math.min(skip, chunk.length));
       skip -= Math.min(skip, chunk.length);
       if (fresh.length === 0) continue;

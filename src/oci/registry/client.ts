@@ -2,8 +2,13 @@ import type { Logger } from '../../base/index.ts';
 import type { Reference } from '../spec/index.ts';
 import { Tokens } from './authorization.ts';
 import { Connections } from './connections.ts';
-import { type Credentials, findLogin } from './credentials.ts';
-import { findCandidates, findEndpoints, findLocalCandidates } from './endpoints.ts';
+import { type CredentialSources, type Credentials, findLogin } from './credentials.ts';
+import {
+  findCandidates,
+  findCredentialHelpers,
+  findEndpoints,
+  findLocalCandidates,
+} from './endpoints.ts';
 import { Repository } from './repository.ts';
 
 export interface RegistryOptions {
@@ -15,7 +20,7 @@ export interface RegistryOptions {
   authFiles?: readonly string[];
   /** Connections to one host at most. Default 8. */
   connectionsPerHost?: number;
-  /** Milliseconds without a byte after which a transfer is broken off and resumed. Default 30,000. */
+  /** Milliseconds without a byte, or below 1 KiB/s, after which a transfer is broken off and resumed. Default 30,000. */
   stallTimeout?: number;
   /** Tries of a request before it is given up. Default 5. */
   attempts?: number;
@@ -72,7 +77,7 @@ export class RegistryClient implements AsyncDisposable {
         this.#logger.warn({ domain: reference.domain }, text),
       ),
       credentials,
-      authFiles: this.#options.authFiles ?? [],
+      sources: await this.#credentialSources(),
       connections: this.#connections,
       tokens: this.#tokens,
       logger: this.#logger,
@@ -88,9 +93,10 @@ export class RegistryClient implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<EndpointExplanation[]> {
     const explanations: EndpointExplanation[] = [];
+    const sources = await this.#credentialSources();
     for (const reference of await this.candidates(name)) {
       for (const endpoint of await findEndpoints(reference, this.#options)) {
-        const login = await findLogin(endpoint, credentials, this.#options.authFiles ?? [], signal);
+        const login = await findLogin(endpoint, credentials, sources, signal);
         explanations.push({
           reference,
           url: endpoint.url,
@@ -107,6 +113,13 @@ export class RegistryClient implements AsyncDisposable {
       }
     }
     return explanations;
+  }
+
+  async #credentialSources(): Promise<CredentialSources> {
+    return {
+      authFiles: this.#options.authFiles ?? [],
+      helpers: await findCredentialHelpers(this.#options),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

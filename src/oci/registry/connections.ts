@@ -1,5 +1,5 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
+import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici';
 import { type Endpoint, isLoopback, type TlsSettings } from './endpoint.ts';
 
 /** Milliseconds that an unused connection is kept for the next request. */
@@ -8,7 +8,7 @@ const KEEP_ALIVE = 30_000;
 export interface ConnectionOptions {
   /** Connections to one host at most. */
   perHost: number;
-  /** Milliseconds without a byte after which a transfer counts as stalled. */
+  /** Milliseconds without a byte, or with hardly any, after which a transfer counts as stalled. */
   stallTimeout: number;
 }
 
@@ -22,6 +22,10 @@ export class Connections implements AsyncDisposable {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+  }
+
+  get stallTimeout(): number {
+    return this.#options.stallTimeout;
   }
 
   /**
@@ -64,7 +68,18 @@ export class Connections implements AsyncDisposable {
       allowH2: false,
       connect,
     };
-    return proxied ? new EnvHttpProxyAgent({ ...common, requestTls: connect }) : new Agent(common);
+    if (!proxied) return new Agent(common);
+    // Of what connects to the proxy itself, undici would keep its own time limits, of minutes.
+    const { headersTimeout, bodyTimeout } = common;
+    const factory = (origin: string | URL, options: object) =>
+      new Pool(origin, { connections: perHost, headersTimeout, bodyTimeout, ...options });
+    return new EnvHttpProxyAgent({
+      ...common,
+      requestTls: connect,
+      connectTimeout,
+      factory,
+      clientFactory: factory,
+    });
   }
 }
 

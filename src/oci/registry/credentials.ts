@@ -1,6 +1,7 @@
 import { KeelsonError, readTextIfExists } from '../../base/index.ts';
 import { run } from '../../linux/index.ts';
 import type { Endpoint } from './endpoint.ts';
+import { AUTH_FILES } from './registries-conf.ts';
 
 /** How to prove who asks, in the fields of CRI's AuthConfig. */
 export interface Credentials {
@@ -32,25 +33,48 @@ const HUB_KEYS = [
 ];
 const HELPER_TIMEOUT = 30_000;
 
+/** Where credentials that no request brings are looked for. */
+export interface CredentialSources {
+  /** Docker's or containers' files, the first that knows a repository first. */
+  authFiles: readonly string[];
+  /** In which order: AUTH_FILES stands for the files, other words for helpers. */
+  helpers: readonly string[];
+}
+
 /**
  * The login for an endpoint: the request's credentials, if they are meant for it, else
- * what the auth files say, the first file that knows the repository first. Credentials of
+ * what the first of the other sources says that knows the repository. Credentials of
  * a request go to the image's own registry only, not to mirrors, unless their server
  * address names the mirror.
  */
 export async function findLogin(
   endpoint: Endpoint,
   given: Credentials | undefined,
-  authFiles: readonly string[],
+  { authFiles, helpers }: CredentialSources,
   signal: AbortSignal,
 ): Promise<Login> {
   const login = given === undefined ? undefined : loginOf(given, 'the request');
   if (login !== undefined && given !== undefined && isMeantFor(given, endpoint)) return login;
-  for (const file of authFiles) {
-    const found = await fromAuthFile(file, endpoint, signal);
+  for (const helper of helpers) {
+    const found =
+      helper === AUTH_FILES
+        ? await fromAuthFiles(authFiles, endpoint, signal)
+        : await askHelper(helper, endpoint.host, 'registries.conf', signal);
     if (found !== undefined) return found;
   }
   return ANONYMOUS;
+}
+
+async function fromAuthFiles(
+  files: readonly string[],
+  endpoint: Endpoint,
+  signal: AbortSignal,
+): Promise<Login | undefined> {
+  for (const file of files) {
+    const found = await fromAuthFile(file, endpoint, signal);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function isMeantFor({ serverAddress }: Credentials, endpoint: Endpoint): boolean {
@@ -105,7 +129,9 @@ async function fromAuthFile(
   const file = parseAuthFile(path, text);
   const host = hostOf(endpoint.host);
   const helper = file.credHelpers?.[endpoint.host] ?? file.credHelpers?.[host];
-  if (helper !== undefined) return askHelper(helper, endpoint.host, path, signal);
+  // Docker's name for its hub.
+  const address = host === 'docker.io' ? 'https://index.docker.io/v1/' : endpoint.host;
+  if (helper !== undefined) return askHelper(helper, address, path, signal);
   for (const scope of scopes(endpoint)) {
     for (const [key, entry] of Object.entries(file.auths ?? {})) {
       if (normaliseKey(key) !== scope) continue;
@@ -120,7 +146,7 @@ async function fromAuthFile(
       if (login !== undefined) return login;
     }
   }
-  if (file.credsStore) return askHelper(file.credsStore, endpoint.host, path, signal);
+  if (file.credsStore) return askHelper(file.credsStore, address, path, signal);
   return undefined;
 }
 
@@ -150,10 +176,10 @@ function normaliseKey(key: string): string {
   return [hostOf(host), ...(legacy ? [] : path)].join('/');
 }
 
-/** Asks a program `docker-credential-NAME` by Docker's protocol: the host on stdin, JSON on stdout. */
+/** Asks a program `docker-credential-NAME` by Docker's protocol: the address on stdin, JSON on stdout. */
 async function askHelper(
   name: string,
-  host: string,
+  address: string,
   file: string,
   signal: AbortSignal,
 ): Promise<Login | undefined> {
@@ -163,7 +189,6 @@ async function askHelper(
       reason: 'that is no name of a program',
     });
   }
-  const address = hostOf(host) === 'docker.io' ? 'https://index.docker.io/v1/' : host;
   const result = await run(`docker-credential-${name}`, ['get'], {
     input: address,
     signal: AbortSignal.any([signal, AbortSignal.timeout(HELPER_TIMEOUT)]),

@@ -9,6 +9,7 @@ import {
 } from './endpoint.ts';
 import { endpointsFromCertsDir } from './hosts-toml.ts';
 import {
+  AUTH_FILES,
   endpointsFromRule,
   expandShortName,
   readRegistriesConf,
@@ -47,6 +48,15 @@ export async function findEndpoints(
       ? undefined
       : await endpointsFromCertsDir(sources.certsDir, domain, path, onWarning);
   return byDirectory ?? byRule ?? [defaultEndpoint(reference)];
+}
+
+/** Where credentials are looked for, in order: AUTH_FILES, and names of helpers. */
+export async function findCredentialHelpers({
+  registriesConf,
+}: EndpointSources): Promise<readonly string[]> {
+  const conf = registriesConf === undefined ? undefined : await readRegistriesConf(registriesConf);
+  const helpers = conf?.credentialHelpers ?? [];
+  return helpers.length === 0 ? [AUTH_FILES] : helpers;
 }
 
 /** The references that a name may stand for: itself, or for a short name what `registries.conf` says. */

@@ -29,6 +29,7 @@ const registrySchema = z.looseObject({
 
 const fileSchema = z.looseObject({
   'unqualified-search-registries': z.array(z.string()).optional(),
+  'credential-helpers': z.array(z.string()).optional(),
   'short-name-mode': z.enum(['enforcing', 'permissive', 'disabled']).optional(),
   registry: z.array(registrySchema).optional(),
   aliases: z.record(z.string(), z.string()).optional(),
@@ -42,7 +43,12 @@ export interface RegistriesConf {
   searchRegistries: string[];
   shortNameMode: 'enforcing' | 'permissive' | 'disabled';
   aliases: Record<string, string>;
+  /** Where credentials are looked for, in order: AUTH_FILES, and names of helpers. */
+  credentialHelpers: string[];
 }
+
+/** The word for auth files among credential helpers (containers-registries.conf(5)). */
+export const AUTH_FILES = 'containers-auth.json';
 
 /**
  * Reads `registries.conf` and `registries.conf.d/*.conf` beside it; later files win.
@@ -65,6 +71,7 @@ export async function readRegistriesConf(
     searchRegistries: [],
     shortNameMode: 'permissive',
     aliases: {},
+    credentialHelpers: [],
   };
   let found = false;
   for (const file of files) {
@@ -125,6 +132,7 @@ function merge(conf: RegistriesConf, file: string, parsed: z.output<typeof fileS
   conf.registries = [...conf.registries.filter((rule) => !replaced.has(prefixOf(rule))), ...added];
   conf.searchRegistries = parsed['unqualified-search-registries'] ?? conf.searchRegistries;
   conf.shortNameMode = parsed['short-name-mode'] ?? conf.shortNameMode;
+  conf.credentialHelpers = parsed['credential-helpers'] ?? conf.credentialHelpers;
   Object.assign(conf.aliases, parsed.aliases);
 }
 

@@ -11,7 +11,7 @@ import {
 import { Authorization, type Tokens } from './authorization.ts';
 import { type BlobSink, downloadBlob } from './blob-download.ts';
 import type { Connections } from './connections.ts';
-import { type Credentials, findLogin } from './credentials.ts';
+import { type CredentialSources, type Credentials, findLogin } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
 import {
   discard,
@@ -28,7 +28,7 @@ export interface RepositoryOptions {
   reference: Reference;
   endpoints: readonly Endpoint[];
   credentials: Credentials | undefined;
-  authFiles: readonly string[];
+  sources: CredentialSources;
   connections: Connections;
   tokens: Tokens;
   logger: Logger;
@@ -166,10 +166,10 @@ export class Repository {
   }
 
   #authorize(endpoint: Endpoint, signal: AbortSignal): Promise<Authorization> {
-    const { connections, tokens, credentials, authFiles } = this.#options;
+    const { connections, tokens, credentials, sources } = this.#options;
     const known = this.#authorizations.get(endpoint);
     if (known !== undefined) return known;
-    const made = findLogin(endpoint, credentials, authFiles, signal).then(
+    const made = findLogin(endpoint, credentials, sources, signal).then(
       (login) => new Authorization(connections, tokens, endpoint, login),
     );
     this.#authorizations.set(endpoint, made);

@@ -13,6 +13,7 @@ function answer(retryAfter?: string): Promise<StatusError> {
     status: 429,
     headers: retryAfter === undefined ? {} : { 'retry-after': retryAfter },
     body: Readable.from([]),
+    stallTimeout: 1000,
     url: new URL('https://registry.test/v2/'),
   });
 }

@@ -3,6 +3,7 @@ import { errors } from 'undici';
 import { type ErrorCode, errnoOf, KeelsonError, messageOf, sleep, span } from '../../base/index.ts';
 import type { Connections } from './connections.ts';
 import type { Endpoint } from './endpoint.ts';
+import { paced } from './pace.ts';
 
 export interface RegistryRequest {
   endpoint: Endpoint;
@@ -26,6 +27,8 @@ export interface RegistryResponse {
   status: number;
   headers: Record<string, string | string[] | undefined>;
   body: Readable;
+  /** Milliseconds after which a body that hardly comes is given up. */
+  stallTimeout: number;
   /** Where redirects led. */
   url: URL;
 }
@@ -78,7 +81,9 @@ async function exchange(
       self.set({ status: answer.statusCode });
       return answer;
     });
-    return { status: response.statusCode, headers: response.headers, body: response.body, url };
+    const { statusCode: status, headers: answered, body: content } = response;
+    const { stallTimeout } = connections;
+    return { status, headers: answered, body: content, stallTimeout, url };
   } catch (error) {
     signal.throwIfAborted();
     throw connectionError(error);
@@ -102,6 +107,9 @@ function redirected(endpoint: Endpoint, from: URL, location: string): URL {
   return url;
 }
 
+/** How undici says that a proxy does not connect; of requests without a tunnel it says 407 alone. */
+const PROXY_REFUSAL = /^Proxy (?:response|Authentication Required) \((\d+)\)/;
+
 /** Errors of the network and of timers: all mean that there was no answer, or no end of it. */
 export function connectionError(error: unknown): KeelsonError {
   if (error instanceof KeelsonError) return error;
@@ -110,6 +118,8 @@ export function connectionError(error: unknown): KeelsonError {
   if (error instanceof errors.ConnectTimeoutError) {
     return unavailable('connecting takes too long', error);
   }
+  const refusal = PROXY_REFUSAL.exec(messageOf(error))?.[1];
+  if (refusal !== undefined) return unavailable(`the proxy answered ${refusal}`, error);
   return unavailable(describeNetworkError(error), error);
 }
 
@@ -134,7 +144,7 @@ export async function readBody(response: RegistryResponse, limit: number): Promi
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    for await (const chunk of paced(response.body, response.stallTimeout)) {
       size += chunk.length;
       if (size > limit) {
         throw new KeelsonError('OUT_OF_RANGE', 'Cannot read from registry', {

@@ -47,6 +47,11 @@ export function refuseClasses(sandbox: SandboxRecord, config: ContainerConfig): 
 
 export async function findImage(pods: Pods, name: string): Promise<ImageRecord> {
   const image = name === '' ? undefined : await pods.images.find(name);
+  if (image?.kind === 'artifact') {
+    throw new KeelsonError('INVALID_ARGUMENT', `Cannot run image "${name}"`, {
+      reason: 'it is an artifact: files, which a container can mount',
+    });
+  }
   if (image !== undefined) return image;
   throw new KeelsonError('NOT_FOUND', `There is no image "${name}" on this node`, {
     hint: 'pull it first',

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
+import { status } from '@grpc/grpc-js';
 import { beforeAll, expect, test } from 'vitest';
 import type { ContainerConfig, DeepPartial, Mount } from '../../src/gen/runtime/v1/api.ts';
 import { NamespaceMode } from '../../src/gen/runtime/v1/api.ts';
+import { buildArtifact } from '../fixtures/artifact.ts';
 import { buildImage, buildLayer } from '../fixtures/image.ts';
 import {
   containerConfig,
@@ -113,6 +115,32 @@ test('the status tells which image it is, by id and digest', async () => {
   const [mount] = (await statusOf(suite.daemon, id)).mounts;
   expect(mount).toMatchObject({ containerPath: '/volume', hostPath: '', imageSubPath: 'data' });
   expect(mount!.image).toMatchObject({ image: image!.id, imageRef: image!.repoDigests[0] });
+});
+
+test('an artifact is a volume of its files, and no image to run', async () => {
+  const artifact = buildArtifact({ 'model/weights.bin': 'weights\n', 'model.json': '{"a":1}\n' });
+  const reference = await suite.add('model', artifact);
+  const mount = volume({ image: { image: reference } });
+  const script = 'cd /volume && find . -type f | sort && cat model/weights.bin model.json';
+  const files = ['./model.json', './model/weights.bin', 'weights', '{"a":1}'];
+  expect(await say(script, mount)).toEqual(files);
+  expect((await say('touch /volume/x || echo ro', mount)).at(-1)).toBe('ro');
+  const below = { ...mount, imageSubPath: 'model' };
+  const mounts = [below];
+  const id = await runContainer(suite.daemon, pod, containerConfig(suite.image, { mounts }));
+  expect(await execIn(suite.daemon, id, 'ls /volume')).toBe('weights.bin');
+  const [told] = (await statusOf(suite.daemon, id)).mounts;
+  const { digest } = artifact.descriptor;
+  expect(told!.image).toMatchObject({
+    image: digest,
+    imageRef: `${reference.replace(/:1$/, '')}@${digest}`,
+  });
+  expect(await refusal({ ...mount, imageSubPath: 'model.json' })).toContain('is not a directory');
+  const run = createContainer(suite.daemon, pod, containerConfig(reference));
+  await expect(run).rejects.toMatchObject({
+    code: status.INVALID_ARGUMENT,
+    details: expect.stringContaining('it is an artifact'),
+  });
 });
 
 test('an image that is removed stays in the containers that use it, and goes with the last', async () => {

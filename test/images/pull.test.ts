@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { NEVER } from '../../src/base/index.ts';
 import type { ImageRecord } from '../../src/oci/images/index.ts';
+import { buildArtifact } from '../fixtures/artifact.ts';
 import {
   buildImage,
   buildIndex,
@@ -13,7 +14,6 @@ import {
   type FixtureImage,
   type FixtureLayer,
   hostFixturePlatform,
-  pushBlob,
   pushImage,
   pushManifest,
 } from '../fixtures/image.ts';
@@ -226,33 +226,8 @@ describe('formats', () => {
   test('an artifact is its files', async () => {
     await using test = await TestStore.open();
     const { name, target } = repository();
-    const files = [Buffer.from('weights'), Buffer.from('{"a":1}')];
-    for (const file of files) await pushBlob(target, file, digestOf(file));
-    const empty = Buffer.from('{}');
-    await pushBlob(target, empty, digestOf(empty));
-    const layers = files.map((file, index) => ({
-      mediaType: 'application/octet-stream',
-      digest: digestOf(file),
-      size: file.length,
-      annotations: { 'org.opencontainers.image.title': ['model/weights.bin', 'model.json'][index] },
-    }));
-    const manifest = Buffer.from(
-      JSON.stringify({
-        schemaVersion: 2,
-        mediaType: 'application/vnd.oci.image.manifest.v1+json',
-        artifactType: 'application/vnd.example.model',
-        config: {
-          mediaType: 'application/vnd.oci.empty.v1+json',
-          digest: digestOf(empty),
-          size: 2,
-        },
-        layers,
-      }),
-    );
-    const digest = await pushManifest(target, 'model', {
-      content: manifest,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    });
+    const files = { 'model/weights.bin': 'weights', 'model.json': '{"a":1}' };
+    const digest = await pushImage(target, 'model', buildArtifact(files));
     const record = await test.pull(`${name}:model`);
     expect([record.kind, record.id]).toEqual(['artifact', digest]);
     await withOverlay(test.store.layerPaths(record).toReversed(), test.root, (merged) => {

@@ -73,6 +73,27 @@ export function syscall(what: string, call: () => number | bigint): number {
   throw new SystemCallError(what, koffi.errno());
 }
 
+/**
+ * Resolves to the answer of a function that `call` starts in the thread pool, for what may
+ * take long. `check` sees it first, while the error number is that of this call.
+ */
+export function inThreadPool<T>(
+  call: (settle: (error: unknown, answer: T) => void) => void,
+  check: (answer: T) => void = () => {},
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    call((error, answer) => {
+      if (error !== null) return reject(error);
+      try {
+        check(answer);
+        resolve(answer);
+      } catch (failure) {
+        reject(failure);
+      }
+    });
+  });
+}
+
 /** The symbolic name of an errno number, such as `ENOENT`. */
 export function errnoName(errno: number): string {
   return names.get(errno) ?? `errno ${errno}`;

@@ -1,4 +1,4 @@
-import { cPath, cString, raw, syscall } from './ffi.ts';
+import { cPath, cString, inThreadPool, raw, syscall } from './ffi.ts';
 
 /** File types of mknod(2). */
 export const S_IF = { FIFO: 0o010000, CHR: 0o020000, BLK: 0o060000 } as const;
@@ -65,7 +65,10 @@ export function setTimes(path: string | Uint8Array, seconds: number, nanoseconds
   );
 }
 
-/** Flushes the whole file system that an open file lies on to the disk. May take seconds: not for the event loop. */
-export function syncFileSystem(fd: number): void {
-  syscall('syncfs', () => raw.syncfs(fd));
+/** Flushes the whole file system that an open file lies on to the disk, in the thread pool. */
+export async function syncFileSystem(fd: number): Promise<void> {
+  await inThreadPool<number>(
+    (settle) => raw.syncfs.async(fd, settle),
+    (result) => syscall('syncfs', () => result),
+  );
 }

@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { inThreadPool } from './ffi.ts';
 
 /**
  * struct inflate_state of ISA-L's igzip_lib.h: offsets of the fields that are used here.
@@ -51,12 +52,7 @@ function loadLibrary(): Library | undefined {
   const inflate = isal.func('int isal_inflate(void *state)');
   return {
     init: isal.func('void isal_inflate_init(void *state)'),
-    inflate: (state) =>
-      new Promise((resolve, reject) => {
-        inflate.async(state, (error: unknown, result: number) =>
-          error === null ? resolve(result) : reject(error),
-        );
-      }),
+    inflate: (state) => inThreadPool((settle) => inflate.async(state, settle)),
   };
 }
 

@@ -1,6 +1,6 @@
 import { close } from 'node:fs';
 import { KeelsonError } from '../../base/index.ts';
-import { raw, syscall } from '../ffi.ts';
+import { inThreadPool, raw, syscall } from '../ffi.ts';
 import { be32, encodeAttributes } from './attributes.ts';
 import {
   decodeMessages,
@@ -215,14 +215,12 @@ export class NetlinkSocket implements Disposable {
     return first;
   }
 
-  #send(datagram: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      raw.send.async(this.#fd, datagram, datagram.length, 0, (error: unknown, sent: number) => {
-        if (error) reject(error);
-        else if (Number(sent) === datagram.length) resolve();
-        else reject(new KeelsonError('UNAVAILABLE', 'Cannot send to the kernel over netlink'));
-      });
-    });
+  async #send(datagram: Buffer): Promise<void> {
+    const sent = await inThreadPool<number>((settle) =>
+      raw.send.async(this.#fd, datagram, datagram.length, 0, settle),
+    );
+    if (Number(sent) === datagram.length) return;
+    throw new KeelsonError('UNAVAILABLE', 'Cannot send to the kernel over netlink');
   }
 
   /** Hands replies to `accept` until it says that it has all. */

@@ -163,10 +163,11 @@ export class LayerFetcher {
       opaqueRoot: layer.opaqueRoot,
     };
     layers.hold(request.owner, [id]);
+    // Before all is flushed to the disk: what is gone then need not be written to it.
+    if (!keepBlobs) await blobs.dropPartial(digest);
     await layers.commit(record);
     faultPoint('pull/layer committed');
     if (keepBlobs) await blobs.promote(digest);
-    else await blobs.dropPartial(digest);
     return record;
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { faultPoint, type Logger, syncDirectory, writeFileAtomic } from '../../base/index.ts';
 import type { Space } from './blob-store.ts';
+import type { DiskFlush } from './disk-flush.ts';
 import type { Layout } from './layout.ts';
 import { readRecords } from './stored-json.ts';
 import type { UnpackPool } from './unpack-pool.ts';
@@ -32,10 +33,18 @@ export type LayerRecord = z.output<typeof layerSchema>;
 const ID_LENGTH = 6;
 const ID_DIGITS = 'abcdefghijklmnopqrstuvwxyz0123456789';
 
+export interface LayerStoreParts {
+  layout: Layout;
+  pool: UnpackPool;
+  disk: DiskFlush;
+  logger: Logger;
+}
+
 /** The unpacked layers. Images refer to them, and so do holds, which live in memory only. */
 export class LayerStore {
   readonly #layout: Layout;
   readonly #pool: UnpackPool;
+  readonly #disk: DiskFlush;
   readonly #logger: Logger;
   readonly #layers = new Map<string, LayerRecord>();
   readonly #byDiff = new Map<string, LayerRecord>();
@@ -43,15 +52,17 @@ export class LayerStore {
   readonly #holds = new Map<string, Set<string>>();
   readonly #deleting = new Set<Promise<void>>();
 
-  private constructor(layout: Layout, pool: UnpackPool, logger: Logger) {
+  private constructor({ layout, pool, disk, logger }: LayerStoreParts) {
     this.#layout = layout;
     this.#pool = pool;
+    this.#disk = disk;
     this.#logger = logger;
   }
 
   /** Reads the marks, and discards directories without one: their unpacking did not end. */
-  static async open(layout: Layout, pool: UnpackPool, logger: Logger): Promise<LayerStore> {
-    const store = new LayerStore(layout, pool, logger);
+  static async open(parts: LayerStoreParts): Promise<LayerStore> {
+    const { layout, logger } = parts;
+    const store = new LayerStore(parts);
     const there = new Set(await readdir(layout.layers));
     for (const record of await readRecords(layout.marks, layerSchema, { layout, logger })) {
       if (there.delete(record.id)) store.#add(record);
@@ -82,9 +93,9 @@ export class LayerStore {
     }
   }
 
-  /** Makes an unpacked layer, whose files are on the disk, one that is there. */
+  /** Makes an unpacked layer one that is there, after its files are on the disk. */
   async commit(record: LayerRecord): Promise<void> {
-    await syncDirectory(this.#layout.layers);
+    await this.#disk.flush();
     await writeFileAtomic(this.#layout.mark(record.id), JSON.stringify(record), { durable: true });
     this.#add(record);
   }

@@ -1,15 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import {
-  type BigIntStats,
-  closeSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-} from 'node:fs';
+import { type BigIntStats, lstatSync, mkdirSync, renameSync, rmdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { syncFileSystem } from '../../linux/index.ts';
 import type { Space } from './blob-store.ts';
 import { type ByteString, quoteBytes, systemPath } from './byte-path.ts';
 import { copyAttributes, copyNode, setModified } from './copy-node.ts';
@@ -52,12 +43,6 @@ export function settleLayer(job: SettleJob): Settled {
   settling.copyLinked();
   settling.removeIdleWhiteouts();
   settling.copyAttributes();
-  const fd = openSync(job.directory, 'r');
-  try {
-    syncFileSystem(fd);
-  } finally {
-    closeSync(fd);
-  }
   return { added: settling.added, opaqueRoot: settling.opaqueRoot };
 }
 

@@ -5,6 +5,7 @@ import { RegistryClient, type RegistryOptions } from '../registry/index.ts';
 import { hostPlatform, type Platform } from '../spec/index.ts';
 import { BlobStore } from './blob-store.ts';
 import type { Gunzip } from './decompress.ts';
+import { DiskFlush } from './disk-flush.ts';
 import type { ForeignLayers } from './image-description.ts';
 import { ImageReader } from './image-record.ts';
 import { ImageRecords } from './image-records.ts';
@@ -51,6 +52,7 @@ export interface StoreParts {
   layout: Layout;
   client: RegistryClient;
   pool: UnpackPool;
+  disk: DiskFlush;
   blobs: BlobStore;
   layers: LayerStore;
   records: ImageRecords;
@@ -70,7 +72,8 @@ export async function openParts(options: ImageStoreOptions): Promise<StoreParts>
   });
   await emptySpool(layout);
   const blobs = await BlobStore.open(layout);
-  const layers = await LayerStore.open(layout, pool, logger);
+  const disk = await DiskFlush.open(layout.layers);
+  const layers = await LayerStore.open({ layout, pool, disk, logger });
   const records = await ImageRecords.open(layout, logger);
   const reader = new ImageReader(blobs, layers, options.pinned ?? []);
   await setAsideUnusable(records, reader, { layout, logger });
@@ -99,7 +102,7 @@ export async function openParts(options: ImageStoreOptions): Promise<StoreParts>
     foreignLayers: options.foreignLayers ?? 'refuse',
     parallelLayers: options.parallelLayers ?? 3,
   });
-  return { layout, client, pool, blobs, layers, records, reader, fetcher, puller, limits };
+  return { layout, client, pool, disk, blobs, layers, records, reader, fetcher, puller, limits };
 }
 
 /**

@@ -216,7 +216,7 @@ export class ImageStore implements AsyncDisposable {
 
   /** Ends pulls and waits until they have landed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { puller, layers, pool, client } = this.#parts;
+    const { puller, layers, pool, client, disk } = this.#parts;
     this.#closing.abort(
       new KeelsonError('CANCELLED', 'Cannot pull', { reason: 'the daemon stops' }),
     );
@@ -225,6 +225,7 @@ export class ImageStore implements AsyncDisposable {
     // What is not deleted by then is in the trash, and the next start goes on.
     await abandonOn(AbortSignal.timeout(DELETION_PATIENCE), layers.deleted()).catch(() => {});
     await pool[Symbol.asyncDispose]();
+    await disk[Symbol.asyncDispose]();
     await client[Symbol.asyncDispose]();
   }
 

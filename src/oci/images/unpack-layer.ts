@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
 import { codeOf, KeelsonError } from '../../base/index.ts';
-import { syncFileSystem } from '../../linux/index.ts';
 import { Decompressor, type Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import { type LayerLimits, LayerWriter } from './layer-writer.ts';
@@ -32,7 +31,7 @@ const READ_SIZE = 1024 * 1024;
 
 /**
  * Unpacks a layer while its blob is still being written. Reads each byte once: hashed,
- * decompressed, hashed again and written to the layer's files. Flushes them to the disk.
+ * decompressed, hashed again and written to the layer's files.
  * Fails with DATA_LOSS if a digest is not the promised one; a malformed layer is reported
  * only when its blob is known to be the one meant.
  */
@@ -66,9 +65,7 @@ async function unpack(job: UnpackJob, gunzip: Gunzip, blob: FollowedBlob): Promi
   try {
     if (job.file === undefined) await unpackArchive(job, gunzip, blob, writer);
     else await writeFile(job.file, job.size, blob, writer);
-    const layer = writer.finish();
-    flush(job.directory);
-    return layer;
+    return writer.finish();
   } finally {
     writer.abandon();
   }
@@ -142,15 +139,6 @@ function algorithmOf(digest: string): string {
 function refuseBomb(written: number, limits: LayerLimits): void {
   if (written <= limits.bytes + limits.entries * 2048) return;
   throw tooLarge(`its archive is larger than ${limits.bytes} bytes`);
-}
-
-function flush(directory: string): void {
-  const fd = openSync(directory, 'r');
-  try {
-    syncFileSystem(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** Reads a blob as far as it is there, waits for more, and hashes what it reads. */

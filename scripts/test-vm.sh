@@ -3,7 +3,7 @@
 # with cgroup v2 only. For what the kernel here may lack: ipvlan, VLANs, dummy links, VRFs;
 # and with two network cards that are connected to each other, for tests to take away.
 # Without arguments it runs the tests that such a machine is for. Emulated, so slow: half a minute
-# to begin with, and minutes for each file (VM_TIMEOUT, in seconds, ends it). Needs root and apt-get (for the kernel and qemu, both kept or installed).
+# to begin with, and minutes for each file (VM_TIMEOUT, in seconds, ends it). Needs root and apt-get (for the kernel, AppArmor and qemu, which are kept or installed).
 #
 # The machine sees the files of this one, read-only by virtiofs; what it writes is in its
 # memory and gone with it.
@@ -15,7 +15,7 @@ sh scripts/setup.sh
 find_node "$root"
 # cni/: what that kernel has; cri/: cgroup v2, and a kernel that Debian's criu can checkpoint.
 [ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cni/plugins-cards.test.ts \
-  test/cri/checkpoint.test.ts test/cri/containers.test.ts test/cri/resources.test.ts \
+  test/cri/checkpoint.test.ts test/cri/apparmor.test.ts test/cri/containers.test.ts test/cri/resources.test.ts \
   test/cri/update-resources.test.ts test/cri/security.test.ts test/attacks/escapes.test.ts
 
 command -v qemu-system-x86_64 >/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || {
@@ -35,6 +35,27 @@ if [ ! -e "$kernel/vmlinuz" ]; then
   ln -sf "$(cd "$kernel" && echo package/boot/vmlinuz-*)" "$kernel/vmlinuz"
 fi
 
+# AppArmor's parser and what policies include: for the machine alone, not for this host.
+if [ ! -e "$kernel/apparmor" ]; then
+  echo 'test-vm: fetching apparmor'
+  (cd "$kernel" && apt-get -o APT::Sandbox::User=root download -qq apparmor)
+  dpkg -x "$kernel"/apparmor_*.deb "$kernel/apparmor.package"
+  rm -f "$kernel"/apparmor_*.deb
+  mkdir -p "$kernel/apparmor.new/usr/sbin"
+  cp -r "$kernel/apparmor.package/etc" "$kernel/apparmor.package/usr" "$kernel/apparmor.new/"
+  # On the host /sbin is a link, which a directory would hide.
+  cp "$kernel/apparmor.package/sbin/apparmor_parser" "$kernel/apparmor.new/usr/sbin/"
+  rm -r "$kernel/apparmor.package"
+  mv "$kernel/apparmor.new" "$kernel/apparmor"
+fi
+
+# Emulated, Node takes most of a minute to read the daemon's sources, and now and then crashes at
+# it: what it compiles on this host, whose processor the machine's resembles, spares it that.
+compiled=$kernel/compiled
+NODE_COMPILE_CACHE=$compiled "$NODE" --disable-warning=ExperimentalWarning --input-type=module \
+  --eval "await import('./src/daemon.ts'); await import('./src/cli/index.ts')"
+NODE_COMPILE_CACHE=$compiled "$NODE" node_modules/vitest/vitest.mjs run src/base/ids.test.ts >/dev/null
+
 work=$(mktemp -d)
 finish() {
   [ -z "${server:-}" ] || kill "$server" 2>/dev/null || :
@@ -50,11 +71,14 @@ cp "$(command -v busybox)" "$work/ram/bin/busybox"
 ln -s ../bin/busybox "$work/ram/sbin/modprobe"
 cp -r "$kernel/package/lib/modules" "$work/ram/lib/"
 busybox depmod -b "$work/ram" "$(basename "$kernel"/package/lib/modules/*)"
+cp -r "$kernel/apparmor" "$work/ram/apparmor"
 cp test/vm/init "$work/ram/init"
 chmod 755 "$work/ram/init"
 echo "$root" >"$work/ram/checkout"
 {
   printf "cd '%s'\n" "$root"
+  printf "export NODE_COMPILE_CACHE='%s'\n" "$compiled"
+  [ -z "${TEST_RUNTIME:-}" ] || printf "export TEST_RUNTIME='%s'\n" "$TEST_RUNTIME"
   printf "exec '%s' node_modules/vitest/vitest.mjs run --testTimeout=300000 --hookTimeout=300000 --no-color" "$NODE"
   printf " '%s'" "$@"
   echo
@@ -81,5 +105,5 @@ timeout "${VM_TIMEOUT:-5400}" qemu-system-x86_64 -nodefaults -no-reboot -display
   -netdev hubport,id=net1,hubid=0 -device virtio-net-pci,netdev=net1,addr=0x11 \
   -chardev "socket,id=fs,path=$work/fs.sock" -device vhost-user-fs-pci,chardev=fs,tag=host \
   -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-  -append 'console=ttyS0 quiet panic=-1 rdinit=/init' </dev/null | tee "$work/output"
+  -append 'console=ttyS0 quiet panic=-1 no_timer_check apparmor=1 security=apparmor rdinit=/init' </dev/null | tee "$work/output"
 grep -q '^test-vm: ended with 0' "$work/output"

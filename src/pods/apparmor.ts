@@ -11,21 +11,32 @@ export const DEFAULT_PROFILE = 'keelson-default';
 /** All distributions that have it have it there; it need not be in PATH. */
 export const APPARMOR_PARSER = '/sbin/apparmor_parser';
 
-const LOADED_PROFILES = '/sys/kernel/security/apparmor/profiles';
+/** Where the kernel tells which profiles it has: a file of securityfs. */
+export const LOADED_PROFILES = '/sys/kernel/security/apparmor/profiles';
+
+export interface ApparmorRequest {
+  profile: SecurityProfile | undefined;
+  privileged: boolean;
+}
 
 /**
  * The AppArmor profile of a process, by the name that the kernel knows; undefined for none.
- * Without a request it is RuntimeDefault where the kernel has AppArmor. Fails with
- * INVALID_ARGUMENT where a profile is asked for that the kernel does not have.
+ * Without a request it is RuntimeDefault where the kernel has AppArmor. A privileged process has
+ * the profile of the node that it names, and otherwise none. Fails with INVALID_ARGUMENT where a
+ * profile is asked for that the kernel does not have.
  */
 export async function apparmorFor(
-  profile: SecurityProfile | undefined,
+  { profile, privileged }: ApparmorRequest,
   host: Pick<HostFacts, 'apparmor'>,
 ): Promise<string | undefined> {
   if (profile?.type === 'unconfined') return undefined;
+  if (privileged && profile?.type !== 'localhost') return undefined;
   if (!host.apparmor) {
     if (profile === undefined) return undefined;
-    throw refusal(profile, 'this host has no AppArmor (it needs the kernel and apparmor_parser)');
+    throw refusal(
+      profile,
+      'this host has no AppArmor (it needs the kernel, securityfs and apparmor_parser)',
+    );
   }
   if (profile?.type !== 'localhost') {
     await loadDefault();

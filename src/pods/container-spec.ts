@@ -78,9 +78,10 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
       terminal: config.tty,
       noNewPrivileges: security.noNewPrivileges,
       oomScoreAdj: oomScoreAdjFor(config.resources.oomScoreAdj, pods.host),
-      apparmorProfile: security.privileged
-        ? undefined
-        : await apparmorFor(security.apparmor, pods.host),
+      apparmorProfile: await apparmorFor(
+        { profile: security.apparmor, privileged: security.privileged },
+        pods.host,
+      ),
       selinuxLabel: labels?.process,
     },
     privileged: security.privileged,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -12,7 +13,7 @@ import { bootId, CgroupMigrations, cgroupLayout, findProgram } from '../linux/in
 import type { ImageStore } from '../oci/images/index.ts';
 import { Conmon } from '../oci/runtime/index.ts';
 import { parseCapabilityMask } from '../oci/spec/index.ts';
-import { APPARMOR_PARSER } from './apparmor.ts';
+import { APPARMOR_PARSER, LOADED_PROFILES } from './apparmor.ts';
 import { Exits } from './exits.ts';
 import type { LifecycleObserver } from './lifecycle-observer.ts';
 import { watchForLostExits } from './lost-exits.ts';
@@ -115,10 +116,11 @@ async function readHostFacts(logger: Logger): Promise<HostFacts> {
   };
 }
 
-/** Whether the kernel has it on, and the node the program that loads profiles. */
+/** Whether the kernel has it on and shows its profiles, and the node the program that loads them. */
 async function hasApparmor(): Promise<boolean> {
   const enabled = await readTextIfExists('/sys/module/apparmor/parameters/enabled');
-  return enabled?.[0] === 'Y' && findProgram(APPARMOR_PARSER) !== undefined;
+  if (enabled?.[0] !== 'Y' || !existsSync(LOADED_PROFILES)) return false;
+  return findProgram(APPARMOR_PARSER) !== undefined;
 }
 
 async function lowestOomScoreAdj(

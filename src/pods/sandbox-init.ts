@@ -115,7 +115,7 @@ async function initSpec(pods: Pods, record: SandboxRecord, bundle: string): Prom
       terminal: false,
       noNewPrivileges: true,
       oomScoreAdj: oomScoreAdjFor(INIT_OOM_SCORE_ADJ, host),
-      apparmorProfile: await apparmorFor(security.apparmor, host),
+      apparmorProfile: await apparmorFor({ profile: security.apparmor, privileged: false }, host),
       selinuxLabel: host.selinux && selinuxLabels(host.selinux, record, undefined).process,
     },
     privileged: false,

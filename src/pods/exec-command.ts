@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ifExists, KeelsonError, NEVER, newId } from '../base/index.ts';
 import { killGroup, processGroupOf } from '../linux/index.ts';
 import { cleanMessage, type ExecCommand, type ExecFiles } from '../oci/runtime/index.ts';
@@ -48,7 +48,7 @@ export async function prepareExec(
   // Not in the container's own directory: a socket's path has only 107 bytes.
   const directory = join(pods.settings.stateDirectory, 'exec');
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const files = filesIn(directory, request.tty);
+  const files = filesIn(directory, container.id, request.tty);
   const spec = await readSpec(containerPaths(pods, container.id).bundle);
   const process = execProcess(spec, request.command, request.tty);
   await writeFile(files.process, runtimeConfigText(process), { mode: 0o600 });
@@ -69,15 +69,26 @@ export async function prepareExec(
   };
 }
 
-function filesIn(directory: string, tty: boolean): ExecFiles {
-  const base = join(directory, newId().slice(0, 16));
+function filesIn(directory: string, containerId: string, tty: boolean): ExecFiles {
+  const id = newId().slice(0, 16);
+  const base = join(directory, id);
   return {
     process: `${base}.json`,
     pid: `${base}.pid`,
-    innerPid: `${base}.inner`,
+    innerPid: join(directory, innerPidName(id, containerId)),
     log: `${base}.log`,
     console: tty ? `${base}.tty` : undefined,
   };
+}
+
+/** The name of the file with a command's pid in its sandbox; it says in whose container that is. */
+function innerPidName(id: string, containerId: string): string {
+  return `${id}.${containerId}`;
+}
+
+/** The container of such a file; undefined if its name is another's. */
+export function containerOfInnerPid(path: string): string | undefined {
+  return /^[0-9a-f]{16}\.([0-9a-f]{64})$/.exec(basename(path))?.[1];
 }
 
 function groupIn(pidFile: string): number | undefined {

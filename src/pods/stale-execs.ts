@@ -1,7 +1,12 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { ifExists, messageOf, NEVER } from '../base/index.ts';
+import { dirname } from 'node:path';
+import { ifExists, messageOf, NEVER, withTimeout } from '../base/index.ts';
 import { killGroup, parentOf, processGroupOf } from '../linux/index.ts';
+import { containerOfInnerPid } from './exec-command.ts';
 import type { Pods } from './pods.ts';
+
+/** How long a sandbox may take to end a command before the start goes on, in milliseconds. */
+const PATIENCE = 10_000;
 
 /**
  * Ends the commands in containers that a daemon which crashed was running for its clients:
@@ -10,25 +15,36 @@ import type { Pods } from './pods.ts';
 export async function endStaleExecs(pods: Pods, directory: string): Promise<void> {
   const files = (await ifExists(readdir(directory))) ?? [];
   if (files.length === 0) return;
+  const ends: Promise<void>[] = [];
   for (const name of await readdir('/proc')) {
     if (!/^[0-9]+$/.test(name)) continue;
     const args = ((await textOf(`/proc/${name}/cmdline`)) ?? '').split('\0').slice(0, -1);
     const pidFile = argumentOf(args, '--pid-file');
     if (!pidFile?.startsWith(`${directory}/`)) continue;
-    await endInSandbox(pods, args);
-    await endExec(Number(name), pidFile);
+    const innerPidFile = argumentOf(args, '--internal-pid-file');
+    const inner =
+      innerPidFile !== undefined && dirname(innerPidFile) === directory
+        ? endInSandbox(pods, innerPidFile)
+        : Promise.resolve();
+    ends.push(inner.then(() => endExec(Number(name), pidFile)));
   }
+  await Promise.all(ends);
   await rm(directory, { recursive: true, force: true });
 }
 
-/** gVisor: the command is no process of this host's kernel. As long as the runtime waits, its pid is its own. */
-async function endInSandbox(pods: Pods, args: readonly string[]): Promise<void> {
-  const containerId = args.at(-1) ?? '';
-  const pid = await pidIn(argumentOf(args, '--internal-pid-file'));
+/**
+ * gVisor: the command is no process of this host's kernel. As long as the runtime waits, its pid
+ * is its own. Whose it is the file tells, not the arguments, which any process may have.
+ */
+async function endInSandbox(pods: Pods, pidFile: string): Promise<void> {
+  const pid = await pidIn(pidFile);
+  const containerId = containerOfInnerPid(pidFile);
+  if (pid === undefined || containerId === undefined) return;
   const container = pods.containers.find(containerId);
-  if (pid === undefined || container === undefined) return;
+  if (container === undefined) return;
   try {
-    await pods.runtimes.find(container.handler)?.killInner(containerId, pid, NEVER);
+    const runtime = pods.runtimes.find(container.handler);
+    await runtime?.killInner(containerId, pid, withTimeout(NEVER, PATIENCE));
   } catch (error) {
     pods.logger.warn({ containerId, error }, `cannot end a command: ${messageOf(error)}`);
   }
@@ -48,8 +64,8 @@ function argumentOf(args: readonly string[], option: string): string | undefined
   return index < 0 ? undefined : args[index + 1];
 }
 
-async function pidIn(file: string | undefined): Promise<number | undefined> {
-  const pid = file === undefined ? 0 : Number((await textOf(file)) ?? 0);
+async function pidIn(file: string): Promise<number | undefined> {
+  const pid = Number((await textOf(file)) ?? 0);
   return pid > 0 ? pid : undefined;
 }
 

@@ -51,8 +51,8 @@ describe.skipIf(findProgram('runsc') === undefined)('gVisor', () => {
     );
     expect(page).toContain('Keelson');
     const request = 'printf "GET / HTTP/1.0\\r\\n\\r\\n"';
-    expect(await execIn(daemon, id, `(${request}; sleep 1) | nc 127.0.0.1 80`)).toContain(
-      'Keelson',
+    await waitFor('the page inside', async () =>
+      (await execIn(daemon, id, `(${request}; sleep 1) | nc 127.0.0.1 80`)).includes('Keelson'),
     );
   });
 

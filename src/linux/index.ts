@@ -15,6 +15,7 @@ export * from './ffi.ts';
 export * from './file-lock.ts';
 export * from './file-systems.ts';
 export * from './find-program.ts';
+export * from './foreign-descriptors.ts';
 export * from './idmapped-mounts.ts';
 export * from './inodes.ts';
 export * from './inside-root.ts';

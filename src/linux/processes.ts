@@ -29,6 +29,12 @@ export function parentOf(pid: number): number | undefined {
   return stat === undefined ? undefined : Number(fieldsAfterName(stat)[1]);
 }
 
+/** Whether a signal such as SIGSTOP holds the process. */
+export function isStopped({ pid }: ProcessId): boolean {
+  const stat = readStat(pid);
+  return stat !== undefined && fieldsAfterName(stat)[0] === 'T';
+}
+
 function readStat(pid: number): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/stat`, 'latin1');

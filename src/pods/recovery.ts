@@ -9,6 +9,7 @@ import { containerPaths, storageDirectory } from './container-paths.ts';
 import { removeRootfs } from './container-rootfs.ts';
 import { forget } from './create-container.ts';
 import { deleteByRuntime } from './delete-by-runtime.ts';
+import { finishRotation } from './finish-log-rotation.ts';
 import { isRunning, settleExit } from './lost-exits.ts';
 import type { Pods } from './pods.ts';
 import { isLive } from './record-exit.ts';
@@ -32,6 +33,7 @@ export async function recoverPods(pods: Pods): Promise<void> {
   for (const container of pods.containers.list()) {
     pods.images.holdLayers(container.id, container.layers);
   }
+  await eachOf(pods, pods.containers.list(), finishRotation);
   await eachOf(pods, pods.containers.list(), repairContainer);
   await eachOf(pods, pods.sandboxes.list(), repairSandbox);
   await endUnreadable(pods, withTimeout(NEVER, REPAIR_DEADLINE));

@@ -9,6 +9,7 @@ import {
   type Pod,
   runContainer,
   runPod,
+  startDaemon,
   waitFor,
 } from '../harness/index.ts';
 
@@ -83,6 +84,40 @@ test('a log that became a link is not opened again', async () => {
     'FAILED_PRECONDITION',
   );
   expect(await readFile(target, 'utf8')).toBe('of the host');
+});
+
+test('a log is not opened again through a link either', async () => {
+  const containerId = await runContainer(suite.daemon, pod, logged('again.log'));
+  const reopen = () => codeOf(suite.daemon.runtime.reopenContainerLog({ containerId }));
+  const path = join(pod.config.logDirectory, 'again.log');
+  await rename(path, `${path}.1`);
+  // By this name the monitor opens it at first.
+  await symlink(target, `${path}.tmp`);
+  expect(await reopen()).toBe('FAILED_PRECONDITION');
+  expect(await readFile(target, 'utf8')).toBe('of the host');
+  await rm(`${path}.tmp`);
+  expect(await reopen()).toBe('OK');
+  expect((await stat(path)).isFile()).toBe(true);
+});
+
+test('what stands where a rotation puts its files is not written', async () => {
+  const unlimited = await startDaemon();
+  try {
+    const own = await runPod(unlimited);
+    await unlimited.images.pullImage({ image: { image: suite.image } });
+    const containerId = await runContainer(unlimited, own, logged('0.log'));
+    const reopen = () => codeOf(unlimited.runtime.reopenContainerLog({ containerId }));
+    const path = join(own.config.logDirectory, '0.log');
+    await rename(path, `${path}.1`);
+    for (const name of ['.0.log.keelson-next', '.0.log.keelson-old', '0.log.tmp']) {
+      await symlink(target, join(own.config.logDirectory, name));
+    }
+    expect(await reopen()).toBe('OK');
+    expect(await readFile(target, 'utf8')).toBe('of the host');
+    expect((await stat(path)).isFile()).toBe(true);
+  } finally {
+    await unlimited[Symbol.asyncDispose]();
+  }
 });
 
 test('a container that writes without end fills neither disk nor daemon', async () => {

@@ -12,7 +12,7 @@ import {
   waitFor,
 } from '../harness/index.ts';
 import { gvisorRefuses } from './gvisor-limits.ts';
-import { codeOf, criSuite, ended, shell, statusOf } from './suite.ts';
+import { codeOf, criSuite, ended, execIn, shell, statusOf } from './suite.ts';
 
 const suite = criSuite();
 let pod: Pod;
@@ -151,6 +151,75 @@ test('after a rename and ReopenContainerLog the log goes on in a new file', asyn
   expect(await readFile(`${path}.old`, 'utf8')).toBe(old);
   const last = old.trimEnd().split('\n').at(-1)!.split(' ')[3]!;
   expect((await logLines(pod, config))[0]).toBe(`${Number(last) + 1}`);
+});
+
+/** A container that begins a line in each stream, and ends both when told to. */
+async function underWay(logPath: string) {
+  const { daemon, image } = suite;
+  const script = 'printf out-; printf err- >&2; while [ ! -e /go ]; do usleep 10000; done';
+  const config = containerConfig(image, {
+    ...shell(`${script}; echo put; echo or >&2; exec sleep 1000000`),
+    logPath,
+  });
+  const containerId = await runContainer(daemon, pod, config);
+  const path = join(pod.config.logDirectory, logPath);
+  await waitFor('both lines', async () => (await recordsIn(path)).length === 2);
+  await rename(path, `${path}.1`);
+  return { containerId, path, reopen: () => daemon.runtime.reopenContainerLog({ containerId }) };
+}
+
+/** The records of a log file without their times, sorted. */
+async function recordsIn(path: string): Promise<string[]> {
+  const lines = (await readFile(path, 'utf8')).split('\n').slice(0, -1);
+  return lines.map((line) => line.slice(line.indexOf(' ') + 1)).sort();
+}
+
+test('lines under way are ended in the file in which they began', async () => {
+  const { containerId, path, reopen } = await underWay('ending/0.log');
+  // Two at once: the second finds that all is done.
+  const reopened = Promise.all([reopen(), reopen()]);
+  await execIn(suite.daemon, containerId, 'touch /go');
+  await reopened;
+  const records = ['stderr F or', 'stderr P err-', 'stdout F put', 'stdout P out-'];
+  expect(await recordsIn(`${path}.1`)).toEqual(records);
+  expect(await readFile(path, 'utf8')).toBe('');
+  expect((await stat(path)).mode & 0o777).toBe(0o640);
+  expect(await readdir(join(path, '..'))).toEqual(['0.log', '0.log.1']);
+  await suite.daemon.runtime.removeContainer({ containerId });
+});
+
+test('lines that do not end soon go on in the next file, tagged', async () => {
+  const { containerId, path, reopen } = await underWay('prompt/0.log');
+  await reopen();
+  expect(await recordsIn(`${path}.1`)).toEqual(['stderr P err-', 'stdout P out-']);
+  await execIn(suite.daemon, containerId, 'touch /go');
+  await waitFor('both ends', async () => (await recordsIn(path)).length === 2);
+  expect(await recordsIn(path)).toEqual(['stderr F or', 'stdout F put']);
+  expect(await readdir(join(path, '..'))).toEqual(['0.log', '0.log.1']);
+  await suite.daemon.runtime.removeContainer({ containerId });
+});
+
+test('a container may end while its lines are waited for', async () => {
+  const { containerId, path, reopen } = await underWay('killed/0.log');
+  const reopened = codeOf(reopen());
+  const names = () => readdir(join(path, '..'));
+  await waitFor('the rotation', async () => (await names()).includes('.0.log.keelson-next'));
+  await suite.daemon.runtime.removeContainer({ containerId });
+  expect(['OK', 'FAILED_PRECONDITION']).toContain(await reopened);
+  expect(await recordsIn(`${path}.1`)).toEqual(['stderr P err-', 'stdout P out-']);
+  expect((await names()).filter((name) => name.startsWith('.'))).toEqual([]);
+});
+
+test('ReopenContainerLog leaves a log that was not renamed as it is', async () => {
+  const { daemon, image } = suite;
+  const config = containerConfig(image, { ...shell('echo once; exec sleep 1000000') });
+  const containerId = await runContainer(daemon, pod, config);
+  await waitFor('the line', async () => (await logLines(pod, config)).length === 1);
+  const path = join(pod.config.logDirectory, config.logPath);
+  const { ino } = await stat(path);
+  await daemon.runtime.reopenContainerLog({ containerId });
+  expect((await stat(path)).ino).toBe(ino);
+  expect(await logLines(pod, config)).toEqual(['once']);
 });
 
 test('ReopenContainerLog needs a container that runs', async () => {

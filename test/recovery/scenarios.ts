@@ -21,6 +21,7 @@ import {
   runContainer,
   runPod,
 } from '../harness/index.ts';
+import { reopenLog } from './log-scenario.ts';
 
 /** A call that a crash will interrupt. */
 export interface Interrupted {
@@ -45,6 +46,8 @@ export const SCENARIOS: Record<string, Scenario> = {
   'stop-pod-sandbox': stopPodSandbox,
   'detach-pod': stopPodSandbox,
   'remove-pod-sandbox': removePodSandbox,
+  'reopen-log': reopenLog,
+  'finish-log-rotation': reopenLog,
 };
 
 const FREEZER = '/sys/fs/cgroup/freezer';

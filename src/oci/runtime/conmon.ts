@@ -1,4 +1,4 @@
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Duplex, type Readable } from 'node:stream';
 import { abandonOn, ifExists, KeelsonError, span, withTimeout } from '../../base/index.ts';
@@ -6,6 +6,7 @@ import {
   exitOf,
   identifyProcess,
   killGroup,
+  type ProcessId,
   run,
   signalProcess,
   start,
@@ -34,12 +35,14 @@ export interface MonitorRequest {
   stdinOnce: boolean;
 }
 
-/** Files of a bundle that conmon writes. */
+/** Files of a bundle that are conmon's. */
 export const MONITOR_FILES = {
   pid: 'pidfile',
   conmonPid: 'conmon.pid',
   oom: 'oom',
   log: 'conmon.log',
+  /** A link to the log of the container, unless the log has a limit. */
+  containerLog: 'container.log',
   control: 'ctl',
   attach: 'attach',
 } as const;
@@ -75,6 +78,9 @@ export class Conmon {
 
   async #create(request: MonitorRequest, signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
+    if (request.logPath !== undefined && request.logSizeMax === undefined) {
+      await symlink(request.logPath, join(request.bundle, MONITOR_FILES.containerLog));
+    }
     const log = join(request.bundle, MONITOR_FILES.log);
     await using stderr = await open(log, 'a', 0o600);
     const child = start(this.path, conmonArgs(request), {
@@ -100,7 +106,7 @@ export class Conmon {
     }
   }
 
-  /** Makes conmon close the log and open its path again; the file was renamed. */
+  /** Makes conmon close the log and open its path again, emptied: see MonitorLog. */
   async reopenLog(bundle: string): Promise<void> {
     await span('conmon.reopen-log', { bundle }, () => this.#control(bundle, '2 0 0'));
   }
@@ -135,13 +141,21 @@ function conmonArgs(request: MonitorRequest): string[] {
     ...['--container-pidfile', file(MONITOR_FILES.pid)],
     ...['--conmon-pidfile', file(MONITOR_FILES.conmonPid)],
     ...['--exit-dir', request.exitDirectory],
-    ...['--log-path', request.logPath === undefined ? 'off:' : `k8s-file:${request.logPath}`],
-    ...(request.logSizeMax === undefined ? [] : ['--log-size-max', String(request.logSizeMax)]),
+    ...logArgs(request),
     ...['--log-level', 'warning', '--no-sync-log', '--full-attach'],
     ...(request.terminal ? ['--terminal'] : []),
     ...(request.stdin && !request.terminal ? ['--stdin'] : []),
     ...(request.stdin && !request.stdinOnce ? ['--leave-stdin-open'] : []),
   ];
+}
+
+function logArgs({ logPath, logSizeMax, bundle }: MonitorRequest): string[] {
+  if (logPath === undefined) return ['--log-path', 'off:'];
+  if (logSizeMax === undefined) {
+    return ['--log-path', `k8s-file:${join(bundle, MONITOR_FILES.containerLog)}`];
+  }
+  // conmon opens the path of its own accord, so it must be that of the log itself.
+  return ['--log-path', `k8s-file:${logPath}`, '--log-size-max', String(logSizeMax)];
 }
 
 /** The program that conmon has create the container, with its first arguments. */
@@ -185,17 +199,23 @@ async function lastLine(path: string): Promise<string> {
   return (await readFile(path, 'utf8')).trim().split('\n').at(-1) ?? '';
 }
 
-/** Kills the conmon of a bundle and, while it creates, the runtime: they share a process group. */
-export async function killMonitor(bundle: string): Promise<void> {
+/** The conmon of a bundle; undefined if it has ended, or never went to the background. */
+export async function monitorOf(bundle: string): Promise<ProcessId | undefined> {
   const pid = await ifExists(readFile(join(bundle, MONITOR_FILES.conmonPid), 'utf8'));
-  if (pid === undefined) return;
+  if (pid === undefined) return undefined;
+  const monitor = identifyProcess(Number(pid));
   // The number may belong to another process by now: only the command line tells.
   const command = await ifExists(readFile(`/proc/${Number(pid)}/cmdline`, 'utf8'));
-  if (!command?.includes(`--bundle\0${bundle}\0`)) return;
-  killGroup(Number(pid));
+  return command?.includes(`--bundle\0${bundle}\0`) ? monitor : undefined;
+}
+
+/** Kills the conmon of a bundle and, while it creates, the runtime: they share a process group. */
+export async function killMonitor(bundle: string): Promise<void> {
+  const monitor = await monitorOf(bundle);
+  if (monitor === undefined) return;
+  killGroup(monitor.pid);
   // It may only be about to lead a group of its own.
-  const monitor = identifyProcess(Number(pid));
-  if (monitor !== undefined) signalProcess(monitor, 'SIGKILL');
+  signalProcess(monitor, 'SIGKILL');
   // And in between it may have led one, with the runtime in it already.
-  killGroup(Number(pid));
+  killGroup(monitor.pid);
 }

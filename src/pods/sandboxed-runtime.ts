@@ -10,27 +10,29 @@ import type { SandboxRecord } from './records.ts';
  * kernel could: it is refused with INVALID_ARGUMENT rather than left out in silence.
  */
 export function refusePodInSandbox(config: SandboxConfig, handler: string): void {
-  const { namespaces, sysctls } = config;
+  const { namespaces, security, sysctls } = config;
   refuse(handler, {
     "use the host's PID namespace": namespaces.pid === 'node',
     'use a user namespace': namespaces.user !== undefined,
     "use the host's IPC namespace": namespaces.ipc === 'node',
+    'use an AppArmor profile of the node': security.apparmor?.type === 'localhost',
     'set sysctls other than net.*': Object.keys(sysctls).some((name) => !/^net[./]/.test(name)),
   });
 }
 
 /** The same for a container. */
 export function refuseContainerInSandbox(config: ContainerConfig, handler: string): void {
-  const { namespaces } = config.security;
+  const { namespaces, apparmor, maskedPaths, readonlyPaths } = config.security;
   refuse(handler, {
     'run a container with a terminal': config.tty,
     "use the host's PID namespace": namespaces.pid === 'node',
     'join the PID namespace of another container': namespaces.pid === 'target',
     'give devices of the host to a container': config.devices.length + cdiNames(config).length > 0,
     'propagate mounts': config.mounts.some((mount) => mount.propagation !== 'private'),
+    'use an AppArmor profile of the node': apparmor?.type === 'localhost',
+    'mask paths outside of /proc and /sys': isOutside(maskedPaths),
+    'make paths outside of /proc and /sys read-only': isOutside(readonlyPaths),
     // Devices of the host cannot be opened through any mount: nodev holds anyway.
-    'mask paths outside of /proc and /sys': isOutside(config.security.maskedPaths),
-    'make paths outside of /proc and /sys read-only': isOutside(config.security.readonlyPaths),
     'mount with nosuid': config.mounts.some((mount) => mount.options.includes('nosuid')),
   });
 }

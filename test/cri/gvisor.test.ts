@@ -7,6 +7,7 @@ import {
   MountPropagation,
   NamespaceMode,
   PodSandboxState,
+  SecurityProfile_ProfileType as ProfileType,
 } from '../../src/gen/runtime/v1/api.ts';
 import { findProgram } from '../../src/linux/index.ts';
 import {
@@ -150,6 +151,13 @@ describe.skipIf(findProgram('runsc') === undefined)('gVisor', () => {
     ]) {
       expect(await codeOf(runPod(daemon, { linux }, 'runsc'))).toBe('INVALID_ARGUMENT');
     }
+    // A host without AppArmor would say something else.
+    const apparmor = { profileType: ProfileType.Localhost, localhostRef: 'some-profile' };
+    const profiled = { linux: { securityContext: { apparmor } } };
+    const ofItsOwn = { details: expect.stringContaining('has a kernel of its own') };
+    const create = createContainer(daemon, pod, containerConfig(image, profiled));
+    await expect(create).rejects.toMatchObject(ofItsOwn);
+    await expect(runPod(daemon, profiled, 'runsc')).rejects.toMatchObject(ofItsOwn);
     const update = { containerId: id, linux: { cpuShares: 5n } };
     expect(await codeOf(daemon.runtime.updateContainerResources(update))).toBe('UNIMPLEMENTED');
   });

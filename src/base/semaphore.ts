@@ -7,6 +7,11 @@ export class Semaphore {
     this.#free = permits;
   }
 
+  /** How many more holders there is room for. */
+  get free(): number {
+    return this.#free;
+  }
+
   /** Rejects with the signal's reason if it aborts before there is room. */
   async acquire(signal?: AbortSignal): Promise<Disposable> {
     signal?.throwIfAborted();

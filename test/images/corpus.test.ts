@@ -17,7 +17,7 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 test.each(CORPUS)('$name', async ({ layers, expected }) => {
   const accounts = new Map<string, { bytes: number; inodes: number }>();
   const archives = layers.map((entries) => tar(entries));
-  const work = unpackStack(archives, root, accounts);
+  const work = unpackStack(archives, root, { accounts });
   if (expected['error'] instanceof RegExp) {
     await expect(work).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',

@@ -7,6 +7,7 @@ import type { Gunzip } from '../../src/oci/images/decompress.ts';
 import type { WrittenLayer } from '../../src/oci/images/layer-files.ts';
 import { settleLayer } from '../../src/oci/images/settle-layer.ts';
 import { SharedProgress } from '../../src/oci/images/shared-progress.ts';
+import { SharedSlots } from '../../src/oci/images/shared-slots.ts';
 import { type UnpackJob, unpackLayer } from '../../src/oci/images/unpack-layer.ts';
 
 const digestOf = (content: Buffer) =>
@@ -21,6 +22,8 @@ export interface UnpackTestOptions {
   limits?: { bytes: number; entries: number };
   refuseDevices?: boolean;
   gunzip?: Gunzip;
+  /** Note small files first, as it is done where workers help each other. */
+  noted?: boolean;
 }
 
 /** Unpacks an archive into `directory`, in this thread, as a worker does. */
@@ -44,6 +47,7 @@ export async function unpackArchive(
     limits: options.limits ?? { bytes: 1e9, entries: 1e5 },
     refuseDevices: options.refuseDevices ?? false,
     progress: progress.buffer,
+    slots: options.noted ? new SharedSlots().buffer : undefined,
   };
   return unpackLayer(job, options.gunzip ?? 'auto');
 }
@@ -55,12 +59,15 @@ export async function unpackArchive(
 export async function unpackStack(
   archives: readonly Buffer[],
   root: string,
-  accounts = new Map<string, { bytes: number; inodes: number }>(),
+  {
+    accounts = new Map(),
+    noted = false,
+  }: { accounts?: Map<string, { bytes: number; inodes: number }>; noted?: boolean } = {},
 ): Promise<string[]> {
   const directories: string[] = [];
   for (const [index, archive] of archives.entries()) {
     const directory = join(root, `layer${index}`);
-    const unpacked = await unpackArchive(archive, directory);
+    const unpacked = await unpackArchive(archive, directory, { noted });
     const { implied, impliedAnew, foreignLinks, whiteouts } = unpacked;
     const below = directories.toReversed();
     const settled = settleLayer({

@@ -31,6 +31,11 @@ export function dependsOnBelow(layer: WrittenLayer): boolean {
 
 export const DISK_BLOCK = 4096;
 
+/** The path of a place in the layer. */
+export function relativePath({ above, name }: Place): ByteString {
+  return above.length === 0 ? name : `${above.join('/')}/${name}`;
+}
+
 /**
  * The files of a layer that is being unpacked: the tree in memory and, always like it, the
  * directory on disk, with an account of the space.
@@ -38,11 +43,14 @@ export const DISK_BLOCK = 4096;
 export class LayerFiles {
   readonly tree = new LayerTree();
   readonly #root: string;
+  readonly #beforeRemoval: () => void;
   #bytes = DISK_BLOCK;
   #inodes = 1;
 
-  constructor(root: string) {
+  /** `beforeRemoval` is called before something is taken away. */
+  constructor(root: string, beforeRemoval: () => void) {
     this.#root = root;
+    this.#beforeRemoval = beforeRemoval;
   }
 
   /** The place of an entry. Directories above it that have no entry of their own are made. */
@@ -53,8 +61,8 @@ export class LayerFiles {
     });
   }
 
-  pathOf({ above, name }: Place): SystemPath {
-    return systemPath(this.#root, above.length === 0 ? name : `${above.join('/')}/${name}`);
+  pathOf(place: Place): SystemPath {
+    return systemPath(this.#root, relativePath(place));
   }
 
   /** Takes away what is at a place, with all that is below it. Answers its path. */
@@ -62,6 +70,7 @@ export class LayerFiles {
     const path = this.pathOf(place);
     const there = place.directory.children.get(place.name);
     if (there === undefined) return path;
+    this.#beforeRemoval();
     if (there.kind === 'directory') {
       const above = [...place.above, place.name];
       for (const name of [...there.children.keys()]) this.clear({ directory: there, above, name });

@@ -1,23 +1,9 @@
-import {
-  closeSync,
-  constants,
-  ftruncateSync,
-  linkSync,
-  openSync,
-  symlinkSync,
-  writeSync,
-} from 'node:fs';
+import { linkSync, symlinkSync } from 'node:fs';
 import { makeNode, S_IF, setTimes } from '../../linux/index.ts';
 import { type ByteString, quoteBytes, type SystemPath, systemPath } from './byte-path.ts';
-import {
-  setFileMode,
-  setFileOwner,
-  setFileTime,
-  setNodeMode,
-  setPathOwner,
-  setXattrs,
-} from './file-attributes.ts';
-import { DISK_BLOCK, LayerFiles, type WrittenLayer } from './layer-files.ts';
+import { setNodeMode, setPathOwner, setXattrs } from './file-attributes.ts';
+import { LayerFile } from './layer-file.ts';
+import { DISK_BLOCK, LayerFiles, relativePath, type WrittenLayer } from './layer-files.ts';
 import {
   FILE,
   ForeignLinkNode,
@@ -27,6 +13,7 @@ import {
   WHITEOUT,
 } from './layer-tree.ts';
 import { isAufs, MARKER_PREFIX, OPAQUE_MARKER } from './markers.ts';
+import { SmallFiles } from './small-files.ts';
 import type { TarEntry } from './tar-entry.ts';
 import type { TarSink } from './tar-reader.ts';
 import { badEntry, explainEntry, tooLarge } from './unpack-errors.ts';
@@ -44,9 +31,9 @@ export interface LayerWriterOptions {
   limits: LayerLimits;
   /** Fail at a device node instead of making it. */
   refuseDevices: boolean;
+  /** Takes small files, to be written by several threads. Default: each is written at once. */
+  smallFiles?: SmallFiles | undefined;
 }
-
-const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /**
  * Writes the entries of a layer's archive into a directory, in the form that overlayfs
@@ -60,13 +47,16 @@ export class LayerWriter implements TarSink {
   readonly #umask = process.umask();
   #entry: TarEntry | undefined;
   /** The file being written; entries of other types have content that nobody wants. */
-  #file: { fd: number; path: SystemPath; end: number } | undefined;
+  #file: LayerFile | Buffer | undefined;
+  /** Bytes of it that have come; the rest are holes. */
+  #received = 0;
   #entries = 0;
   #claimed = 0;
 
   constructor(options: LayerWriterOptions) {
     this.#options = options;
-    this.#files = new LayerFiles(options.root);
+    // What is taken away or linked to must be there.
+    this.#files = new LayerFiles(options.root, () => options.smallFiles?.complete());
   }
 
   entry(entry: TarEntry): void {
@@ -78,42 +68,37 @@ export class LayerWriter implements TarSink {
   data(chunk: Buffer, start: number, end: number, position: number): void {
     const file = this.#file;
     if (file === undefined) return;
-    this.#explained(() => {
-      for (let at = start; at < end; ) {
-        at += writeSync(file.fd, chunk, at, end - at, position + at - start);
-      }
-      file.end = position + end - start;
-      this.#files.addBytes(end - start);
-    });
+    this.#received += end - start;
+    if (file instanceof LayerFile) {
+      this.#explained(() => file.write(chunk, start, end, position));
+    } else chunk.copy(file, position, start, end);
   }
 
   endEntry(): void {
     const [file, entry] = [this.#file, this.#entry];
     if (file === undefined || entry === undefined) return;
     this.#file = undefined;
-    try {
-      this.#explained(() => {
-        this.#files.addBytes((DISK_BLOCK - (entry.size % DISK_BLOCK)) % DISK_BLOCK);
-        if (file.end < entry.size) ftruncateSync(file.fd, entry.size);
-        setFileOwner(file.fd, entry);
-        setFileMode(file.fd, entry.mode, this.#umask);
-        setXattrs(file.path, entry.xattrs, true);
-        setFileTime(file.fd, file.path, entry.mtime);
-      });
-    } finally {
-      closeSync(file.fd);
+    this.#files.addBytes((DISK_BLOCK - (entry.size % DISK_BLOCK)) % DISK_BLOCK);
+    if (file instanceof LayerFile) {
+      this.#files.addBytes(this.#received);
+      this.#explained(() => file.finish(this.#umask));
+    } else {
+      this.#files.addBytes(entry.size);
+      this.#options.smallFiles?.end();
     }
   }
 
   /** Completes the directories. To be called when the archive is over. */
   finish(): WrittenLayer {
+    this.#options.smallFiles?.complete();
     return this.#files.finish();
   }
 
-  /** Closes what is open, after a failure. */
+  /** Closes what is open, after a failure. No file is made from then on. */
   abandon(): void {
-    if (this.#file !== undefined) closeSync(this.#file.fd);
+    if (this.#file instanceof LayerFile) this.#file.abandon();
     this.#file = undefined;
+    this.#options.smallFiles?.abandon();
   }
 
   #count(entry: TarEntry): void {
@@ -153,8 +138,13 @@ export class LayerWriter implements TarSink {
 
   #writeFile(entry: TarEntry, place: Place): void {
     const path = this.#files.clear(place);
-    const fd = openSync(path, CREATE, entry.mode & 0o777);
-    this.#file = { fd, path, end: 0 };
+    const relative = relativePath(place);
+    const { smallFiles } = this.#options;
+    this.#received = 0;
+    this.#file =
+      smallFiles !== undefined && SmallFiles.fits(relative, entry)
+        ? smallFiles.begin(relative, entry)
+        : new LayerFile(path, entry);
     this.#files.add(place, FILE);
   }
 
@@ -179,6 +169,7 @@ export class LayerWriter implements TarSink {
     if (found.place.directory === place.directory && found.place.name === place.name) {
       throw badEntry(entry.name, 'it is a hard link to itself');
     }
+    this.#options.smallFiles?.complete();
     // The target may lie in what is cleared here, and is gone then: link(2) says so.
     const path = this.#files.clear(place);
     linkSync(this.#files.pathOf(found.place), path);

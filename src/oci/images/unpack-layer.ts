@@ -5,6 +5,8 @@ import { Decompressor, type Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import { type LayerLimits, LayerWriter } from './layer-writer.ts';
 import { SharedProgress } from './shared-progress.ts';
+import { SharedSlots } from './shared-slots.ts';
+import { SmallFiles } from './small-files.ts';
 import { giveBack, takeBuffer } from './spare-buffers.ts';
 import { TarReader } from './tar-reader.ts';
 import { tooLarge } from './unpack-errors.ts';
@@ -25,6 +27,8 @@ export interface UnpackJob {
   limits: LayerLimits;
   refuseDevices: boolean;
   progress: SharedArrayBuffer;
+  /** Where small files are noted for other threads to write, see SmallFiles. */
+  slots?: SharedArrayBuffer | undefined;
 }
 
 const READ_SIZE = 1024 * 1024;
@@ -61,6 +65,7 @@ async function unpack(job: UnpackJob, gunzip: Gunzip, blob: FollowedBlob): Promi
     root: job.directory,
     limits: job.limits,
     refuseDevices: job.refuseDevices,
+    smallFiles: job.slots && new SmallFiles(new SharedSlots(job.slots), job.directory),
   });
   try {
     if (job.file === undefined) await unpackArchive(job, gunzip, blob, writer);

@@ -2,10 +2,11 @@ import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { KeelsonError, Semaphore } from '../../base/index.ts';
+import { codeOf, KeelsonError, messageOf, Semaphore } from '../../base/index.ts';
 import type { Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import type { SharedProgress } from './shared-progress.ts';
+import { SharedSlots } from './shared-slots.ts';
 import type { UnpackJob } from './unpack-layer.ts';
 import type { WorkerAnswer, WorkerSettings, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
 
@@ -18,6 +19,8 @@ export interface UnpackPoolOptions {
   gunzip?: Gunzip;
 }
 
+/** Bytes of a blob from which on it may hold enough small files for two workers. */
+const HELP_FROM = 4 * 1024 * 1024;
 /** Megabytes of JavaScript objects in one worker: enough for a tree of some ten million names. */
 const WORKER_HEAP = 4096;
 
@@ -27,6 +30,17 @@ const PROGRAM = new URL(
   import.meta.url,
 );
 
+/** Where a worker may help another. */
+class Help {
+  readonly slots = new SharedSlots();
+  readonly directory: string;
+  isComing = false;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+}
+
 /** Worker threads for what would hold the event loop up, started when there is work. */
 export class UnpackPool implements AsyncDisposable {
   readonly #size: number;
@@ -35,6 +49,8 @@ export class UnpackPool implements AsyncDisposable {
   readonly #permits: Semaphore;
   readonly #idle: { worker: Worker; timer: NodeJS.Timeout }[] = [];
   readonly #all = new Set<Worker>();
+  /** Layers that are being unpacked, by one worker each and any that has nothing else to do. */
+  readonly #helped = new Set<Help>();
 
   constructor(options: UnpackPoolOptions = {}) {
     this.#size = options.size ?? Math.min(availableParallelism(), 4);
@@ -50,16 +66,23 @@ export class UnpackPool implements AsyncDisposable {
 
   /** Unpacks a layer as far as `progress` says that its blob is there, to the end or until the signal. */
   async unpack(
-    job: Omit<UnpackJob, 'progress'>,
+    job: Omit<UnpackJob, 'progress' | 'slots'>,
     progress: SharedProgress,
     signal: AbortSignal,
   ): Promise<WrittenLayer> {
     const stop = () => progress.abandon();
     signal.addEventListener('abort', stop, { once: true });
+    const help = this.#size > 1 && job.size >= HELP_FROM ? new Help(job.directory) : undefined;
     try {
-      return await this.perform('unpack', { ...job, progress: progress.buffer }, signal);
+      const task = { ...job, progress: progress.buffer, slots: help?.slots.buffer };
+      const unpacking = this.perform('unpack', task, signal);
+      if (help !== undefined) this.#helped.add(help);
+      this.#sendHelp();
+      return await unpacking;
     } finally {
       signal.removeEventListener('abort', stop);
+      if (help !== undefined) this.#helped.delete(help);
+      help?.slots.dismiss();
     }
   }
 
@@ -68,6 +91,20 @@ export class UnpackPool implements AsyncDisposable {
     kind: Kind,
     job: WorkerTasks[Kind]['job'],
     signal?: AbortSignal,
+  ): Promise<WorkerTasks[Kind]['result']> {
+    // Who only helps makes room.
+    if (this.#permits.free === 0) for (const { slots } of this.#helped) slots.dismiss();
+    try {
+      return await this.#perform(kind, job, signal);
+    } finally {
+      this.#sendHelp();
+    }
+  }
+
+  async #perform<Kind extends WorkerTaskKind>(
+    kind: Kind,
+    job: WorkerTasks[Kind]['job'],
+    signal: AbortSignal | undefined,
   ): Promise<WorkerTasks[Kind]['result']> {
     using _ = await this.#permits.acquire(signal);
     const worker = this.#take();
@@ -81,6 +118,23 @@ export class UnpackPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
     await Promise.all([...this.#all].map((worker) => worker.terminate()));
+  }
+
+  /** Has a worker that nobody needs help where a layer is being unpacked. */
+  #sendHelp(): void {
+    const help = [...this.#helped].find(({ isComing }) => !isComing);
+    if (help === undefined || this.#permits.free === 0) return;
+    help.isComing = true;
+    help.slots.welcome();
+    const job = { slots: help.slots.buffer, directory: help.directory };
+    this.perform('help', job)
+      .catch((error: unknown) => {
+        help.slots.lose({ code: codeOf(error), message: messageOf(error) });
+      })
+      .finally(() => {
+        help.isComing = false;
+        this.#sendHelp();
+      });
   }
 
   #take(): Worker {

@@ -4,6 +4,8 @@ import { indexArchive } from './archive-index.ts';
 import type { Gunzip } from './decompress.ts';
 import { hashFile } from './hash-file.ts';
 import { settleLayer } from './settle-layer.ts';
+import { SharedSlots } from './shared-slots.ts';
+import { SmallFiles } from './small-files.ts';
 import { unpackLayer } from './unpack-layer.ts';
 import type { WorkerAnswer, WorkerTask } from './worker-tasks.ts';
 
@@ -20,6 +22,9 @@ async function perform(task: WorkerTask, gunzip: Gunzip) {
   switch (task.kind) {
     case 'unpack':
       return await unpackLayer(task.job, gunzip);
+    case 'help':
+      new SmallFiles(new SharedSlots(task.job.slots), task.job.directory).help();
+      return undefined;
     case 'settle':
       return settleLayer(task.job);
     case 'index':

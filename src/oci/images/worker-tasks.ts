@@ -13,9 +13,17 @@ export interface WorkerSettings {
   gunzip: Gunzip;
 }
 
+/** To write small files of a layer that another worker unpacks, see SmallFiles. */
+export interface HelpJob {
+  slots: SharedArrayBuffer;
+  /** The layer's directory. */
+  directory: string;
+}
+
 /** What workers do: the kinds of work, what each is given, and what it answers. */
 export interface WorkerTasks {
   unpack: { job: UnpackJob; result: WrittenLayer };
+  help: { job: HelpJob; result: undefined };
   settle: { job: SettleJob; result: Settled };
   index: { job: IndexJob; result: ArchiveIndex };
   hash: { job: HashJob; result: string };

@@ -52,6 +52,16 @@ const CASES: Record<string, [fault: Fault, code: string, reason: string]> = {
     'UNAVAILABLE',
     'Cannot reach registry',
   ],
+  trickling: [
+    onBlob((blob, response) => {
+      response.writeHead(200, { 'content-length': blob.length });
+      let sent = 0;
+      const timer = setInterval(() => response.write(blob.subarray(sent, ++sent)), 50);
+      response.once('close', () => clearInterval(timer));
+    }),
+    'UNAVAILABLE',
+    'the transfer is too slow',
+  ],
   stalled: [
     onBlob((blob, response) => {
       response.writeHead(200, { 'content-length': blob.length }).flushHeaders();

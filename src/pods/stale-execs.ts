@@ -6,7 +6,7 @@ import { containerOfInnerPid } from './exec-command.ts';
 import type { Pods } from './pods.ts';
 
 /** How long a sandbox may take to end a command before the start goes on, in milliseconds. */
-const PATIENCE = 10_000;
+const PATIENCE = 5_000;
 
 /**
  * Ends the commands in containers that a daemon which crashed was running for its clients:

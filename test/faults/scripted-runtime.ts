@@ -4,23 +4,31 @@ import { join } from 'node:path';
 import { waitFor } from '../harness/index.ts';
 
 /** Commands of OCI runtimes that can be made to fail. */
-type Command = 'create' | 'start' | 'kill' | 'delete' | 'state' | 'exec' | 'checkpoint' | 'restore';
+const COMMANDS = [
+  ...['create', 'start', 'kill', 'delete', 'state', 'exec', 'ps'],
+  ...['checkpoint', 'restore', 'features'],
+] as const;
+type Command = (typeof COMMANDS)[number];
 
 /**
- * crun behind a script that fails, hangs or is missing when a test says so. To be used as
+ * crun, or runsc, behind a script that fails, hangs or is missing when a test says so. To be used as
  * the runtime handler `scripted`. Says that it can make checkpoints, and makes none.
  */
 export class ScriptedRuntime implements AsyncDisposable {
   readonly directory: string;
   readonly path: string;
 
-  private constructor(directory: string) {
+  readonly #program: 'crun' | 'runsc';
+
+  private constructor(directory: string, program: 'crun' | 'runsc') {
     this.directory = directory;
+    this.#program = program;
     this.path = join(directory, 'bin', 'runtime');
   }
 
-  static async create(): Promise<ScriptedRuntime> {
-    const runtime = new ScriptedRuntime(await mkdtemp(join(tmpdir(), 'keelson-oci-')));
+  static async create(program: 'crun' | 'runsc' = 'crun'): Promise<ScriptedRuntime> {
+    const directory = await mkdtemp(join(tmpdir(), 'keelson-oci-'));
+    const runtime = new ScriptedRuntime(directory, program);
     await mkdir(join(runtime.directory, 'bin'));
     await runtime.install();
     return runtime;
@@ -28,14 +36,14 @@ export class ScriptedRuntime implements AsyncDisposable {
 
   /** What the daemon's configuration says of it. */
   get config(): string {
-    return `[runtimes.crun]\n[runtimes.scripted]\ntype = "crun"\npath = "${this.path}"\n`;
+    return `[runtimes.crun]\n[runtimes.scripted]\ntype = "${this.#program}"\npath = "${this.path}"\n`;
   }
 
   async install(): Promise<void> {
     const { directory } = this;
     const script = `#!/bin/sh
 for word in "$@"; do
-  case $word in create|start|kill|delete|state|exec|checkpoint|restore|features) command=$word; break ;; esac
+  case $word in ${COMMANDS.join('|')}) command=$word; break ;; esac
 done
 echo "$command" >> ${directory}/calls
 while [ -e ${directory}/hang-$command ]; do sleep 0.05; done
@@ -45,7 +53,7 @@ if [ "$command" = checkpoint ]; then
   mkdir "$2" && exec cp /proc/version "$2/inventory.img"
 fi
 [ "$1" != --version ] || echo +CRIU
-exec crun "$@"
+exec ${this.#program} "$@"
 `;
     await writeFile(this.path, script);
     await chmod(this.path, 0o755);

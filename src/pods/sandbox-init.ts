@@ -55,6 +55,10 @@ export async function startInit(
   await chown(rootfs, hostIdOf(0, user?.uids), hostIdOf(0, user?.gids));
   const spec = await initSpec(pods, record, bundle);
   await writeFile(join(bundle, 'config.json'), JSON.stringify(spec));
+  if (runtime.needsSandbox && pods.host.cgroups.mode === 'unified') {
+    // On cgroup v2 runsc wants to remove all that it made, of which others make use by then.
+    for (const each of record.cgroupDirectories) await mkdir(each, { recursive: true });
+  }
   const pid = await pods.conmon.create(
     {
       id: record.id,

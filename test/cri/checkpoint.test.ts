@@ -53,7 +53,7 @@ const problem = await checkpointProblem(
 );
 
 const COUNTING = shell(
-  'rm -r /var/www; echo new > /etc/new; i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.1; done',
+  'rm -r /var/www; echo new > /etc/new; i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.1; done',
 );
 
 let directory: string;

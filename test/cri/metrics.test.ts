@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { beforeAll, expect, test } from 'vitest';
 import {
   type ContainerMetrics,
@@ -5,10 +6,13 @@ import {
   MetricType,
   type PodSandboxMetrics,
 } from '../../src/gen/runtime/v1/api.ts';
+import { cgroupLayout } from '../../src/linux/index.ts';
 import { containerConfig, type Pod, runContainer, runPod, waitFor } from '../harness/index.ts';
 import { criSuite, execIn } from './suite.ts';
 
 const suite = criSuite();
+// Of v1 cgroups the kernel measures none.
+const hasPressure = cgroupLayout().mode === 'unified' && existsSync('/proc/pressure/cpu');
 let pod: Pod;
 let containerId: string;
 let keys: ReadonlyMap<string, string[]>;
@@ -105,6 +109,8 @@ test('a container has each metric, of its type, with the labels of its pod and i
   const { container } = await measure();
   const names = new Set(container.metrics.map(({ name }) => name));
   expect(OF_CONTAINERS.filter((name) => !names.has(name))).toEqual([]);
+  const pressure = OPTIONAL.filter((name) => name.startsWith('container_pressure_'));
+  expect(pressure.filter((name) => names.has(name))).toEqual(hasPressure ? pressure : []);
   for (const metric of container.metrics) {
     expect(labels(metric)).toMatchObject({
       pod: pod.config.metadata?.name,
@@ -123,14 +129,15 @@ test('values are what the container was given and does', async () => {
   const now = Math.floor(Date.now() / 1000);
   await execIn(suite.daemon, containerId, 'dd if=/dev/zero of=/big bs=1M count=2');
   const metrics = await waitFor(
-    'a second of CPU time',
+    'a second of CPU time, and a look at the files since they were written',
     async () => {
       const { container } = await measure();
       const seconds = (of: string) =>
         readingOf(container.metrics, `container_cpu_${of}_seconds_total`);
       // Each is whole seconds: two parts may add up to one more, or less, than the whole.
       const isEnough = seconds('usage') >= 1 && seconds('user') + seconds('system') >= 1;
-      return isEnough && container.metrics;
+      const isMeasured = readingOf(container.metrics, 'container_fs_usage_bytes') > 0;
+      return isEnough && isMeasured && container.metrics;
     },
     20_000,
   );

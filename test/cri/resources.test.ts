@@ -64,6 +64,30 @@ test(
   },
 );
 
+test.skipIf(layout.mode !== 'unified')(
+  'cgroup v2 alone: shares, swap, huge pages and values of its own are written',
+  async () => {
+    const controllers = (await readFile('/sys/fs/cgroup/cgroup.controllers', 'utf8')).split(/\s/);
+    const hasHugepages = controllers.includes('hugetlb');
+    const id = await run({
+      cpuShares: 512n,
+      memoryLimitInBytes: 64n * MIB,
+      memorySwapLimitInBytes: 80n * MIB,
+      unified: { 'memory.high': String(48n * MIB), 'pids.max': '77' },
+      hugepageLimits: hasHugepages ? [{ pageSize: '2MB', limit: 4n * MIB }] : [],
+    });
+    const cgroup = directory('', await cgroupOf(id));
+    const value = async (file: string) => (await readFile(join(cgroup, file), 'utf8')).trim();
+    // Of 2 to 262144 shares, in the same place between 1 and 10000.
+    expect(await value('cpu.weight')).toBe('20');
+    expect(await value('memory.max')).toBe(String(64n * MIB));
+    expect(await value('memory.swap.max')).toBe(String(16n * MIB));
+    expect(await value('memory.high')).toBe(String(48n * MIB));
+    expect(await value('pids.max')).toBe('77');
+    if (hasHugepages) expect(await value('hugetlb.2MB.max')).toBe(String(4n * MIB));
+  },
+);
+
 test('what a kubelet sends to every container is taken', async () => {
   const id = await run({
     cpuPeriod: 100_000n,

@@ -1,4 +1,9 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import type { PsiStats } from '../../src/gen/runtime/v1/api.ts';
+import { cgroupLayout, controllerDirectory } from '../../src/linux/index.ts';
 import {
   containerConfig,
   createContainer,
@@ -10,6 +15,7 @@ import {
 import { criSuite } from './suite.ts';
 
 const suite = criSuite();
+const layout = cgroupLayout();
 let pod: Pod;
 let containerId: string;
 
@@ -52,6 +58,44 @@ test('a running container tells its CPU time, memory and writable layer', async 
   expect(stats?.writableLayer?.usedBytes?.value).toBeGreaterThanOrEqual(5n << 20n);
   expect(stats?.writableLayer?.inodesUsed?.value).toBeGreaterThan(1n);
 });
+
+test.skipIf(layout.mode !== 'unified')(
+  'cgroup v2 alone: figures are those of the cgroup, and pressure where it is measured',
+  async () => {
+    const { info } = await suite.daemon.runtime.containerStatus({ containerId, verbose: true });
+    const { cgroupsPath } = JSON.parse(info['info']!) as { cgroupsPath: string };
+    const directory = controllerDirectory(layout, '', cgroupsPath)!;
+    const read = (file: string) => readFile(join(directory, file), 'utf8');
+    const usage = async () =>
+      BigInt(/^usage_usec (\d+)$/m.exec(await read('cpu.stat'))![1]!) * 1000n;
+    const before = await usage();
+    const { stats } = await waitFor('newer figures', async () => {
+      const answer = await suite.daemon.runtime.containerStats({ containerId });
+      return (answer.stats?.cpu?.usageCoreNanoSeconds?.value ?? 0n) >= before && answer;
+    });
+    expect(stats?.cpu?.usageCoreNanoSeconds?.value).toBeLessThanOrEqual(await usage());
+    const { memory, io } = stats!;
+    const anonymous = BigInt(/^anon (\d+)$/m.exec(await read('memory.stat'))![1]!);
+    expect(memory?.rssBytes?.value).toBeGreaterThan(anonymous / 2n);
+    expect(memory?.rssBytes?.value).toBeLessThan(anonymous * 2n);
+    expect(memory?.usageBytes?.value).toBeGreaterThanOrEqual(memory!.rssBytes!.value);
+    expect(memory?.pageFaults?.value).toBeGreaterThan(0n);
+
+    const isMeasured = existsSync(join(directory, 'cpu.pressure'));
+    const { stats: podStats } = await suite.daemon.runtime.podSandboxStats({
+      podSandboxId: pod.id,
+    });
+    const { cpu, memory: podMemory, io: podIo } = podStats!.linux!;
+    const all: (PsiStats | undefined)[] = [stats?.cpu?.psi, memory?.psi, io?.psi];
+    for (const psi of [...all, cpu?.psi, podMemory?.psi, podIo?.psi]) {
+      expect(psi !== undefined).toBe(isMeasured);
+      expect(psi?.Some?.Avg10 ?? 0).toBeLessThanOrEqual(100);
+      expect(psi?.Some?.Total ?? 0n).toBeGreaterThanOrEqual(psi?.Full?.Total ?? 0n);
+    }
+    // It is busy, and shares the processors with whatever measures it.
+    if (isMeasured) expect(stats?.cpu?.psi?.Some?.Total).toBeGreaterThan(0n);
+  },
+);
 
 test('a pod tells its network counters, processes and containers', async () => {
   const { stats } = await suite.daemon.runtime.podSandboxStats({ podSandboxId: pod.id });

@@ -40,7 +40,7 @@ beforeEach(async () => {
 
 async function counting(): Promise<string> {
   const script =
-    'rm -r /var/www; echo new > /etc/new; i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.1; done';
+    'rm -r /var/www; echo new > /etc/new; i=0; while :; do i=$((i+1)); echo $i > /next; mv /next /count; sleep 0.1; done';
   const id = await runContainer(suite.daemon, pod, containerConfig(suite.image, shell(script)));
   await waitFor('a count', () => execIn(suite.daemon, id, 'test $(cat /count) -gt 1'));
   return id;

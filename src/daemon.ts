@@ -14,7 +14,7 @@ import type { Config, RuntimeConfig } from './config/index.ts';
 import { CriServer, type ServerOptions, streamingBackend } from './cri/index.ts';
 import { lockState } from './daemon-lock.ts';
 import { changeDefaultNetwork, loadDefaultNetwork } from './default-network.ts';
-import { findProgram, notifySystemd } from './linux/index.ts';
+import { findProgram, notifySystemd, releaseMemory } from './linux/index.ts';
 import { Nri } from './nri/index.ts';
 import { ImageStore } from './oci/images/index.ts';
 import type { OciRuntimeOptions } from './oci/runtime/index.ts';
@@ -73,6 +73,8 @@ export async function runDaemon({ config, version, signal }: DaemonOptions): Pro
   await parts.use(nri)?.start(pods);
   const streaming = parts.use(await openStreaming(config, logger, pods));
   const statistics = parts.use(new Statistics(pods));
+  // What starting took would stay in an idle daemon; as yet nobody waits for an answer.
+  releaseMemory();
   parts.use(
     await CriServer.open(
       {

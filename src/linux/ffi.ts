@@ -55,6 +55,7 @@ export const raw = {
   pidfdGetfd: libc.func('long syscall(long number, int pidfd, int fd, unsigned int flags)'),
   fcntl: libc.func('int fcntl(int fd, int command, ...)'),
   pipe2: libc.func('int pipe2(_Out_ uint8_t *ends, int flags)'),
+  mallocTrim: libc.func('int malloc_trim(size_t pad)'),
   flock: libc.func('int flock(int fd, int operation)'),
   ioctlNumber: libc.func('int ioctl(int fd, unsigned long request, long argument)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, _Inout_ uint8_t *argument)'),

@@ -34,6 +34,7 @@ export * from './piped-process.ts';
 export * from './process-variables.ts';
 export * from './processes.ts';
 export * from './pty.ts';
+export * from './release-memory.ts';
 export * from './run.ts';
 export * from './seqpacket.ts';
 export * from './set-group.ts';

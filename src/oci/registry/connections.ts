@@ -1,5 +1,5 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { Agent, type Dispatcher, EnvHttpProxyAgent, Pool } from 'undici';
+import type { Dispatcher } from 'undici';
 import { type Endpoint, isLoopback, type TlsSettings } from './endpoint.ts';
 
 /** Milliseconds that an unused connection is kept for the next request. */
@@ -32,7 +32,9 @@ export class Connections implements AsyncDisposable {
    * The pool for a URL that an endpoint has or redirects to; one serves any number of
    * hosts. Client certificates are for the endpoint's own host only.
    */
-  for(endpoint: Endpoint, url: URL): Dispatcher {
+  async for(endpoint: Endpoint, url: URL): Promise<Dispatcher> {
+    // Some megabytes, which a daemon that pulls nothing need not have.
+    const undici = await import('undici');
     const own = url.origin === new URL(endpoint.url).origin;
     const settings: PoolSettings = {
       tls: own ? endpoint.tls : { ...endpoint.tls, clients: [] },
@@ -41,7 +43,7 @@ export class Connections implements AsyncDisposable {
       connectTimeout: endpoint.connectTimeout,
     };
     const key = JSON.stringify(settings);
-    const pool = this.#pools.get(key) ?? this.#open(settings);
+    const pool = this.#pools.get(key) ?? this.#open(undici, settings);
     this.#pools.set(key, pool);
     return pool;
   }
@@ -52,7 +54,10 @@ export class Connections implements AsyncDisposable {
     await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
-  #open({ tls, secure, proxied, connectTimeout }: PoolSettings): Dispatcher {
+  #open(
+    { Agent, EnvHttpProxyAgent, Pool }: typeof import('undici'),
+    { tls, secure, proxied, connectTimeout }: PoolSettings,
+  ): Dispatcher {
     const { perHost, stallTimeout } = this.#options;
     const connect = {
       timeout: connectTimeout,

@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream';
-import { errors } from 'undici';
 import { type ErrorCode, errnoOf, KeelsonError, messageOf, sleep, span } from '../../base/index.ts';
 import type { Connections } from './connections.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -70,7 +69,8 @@ async function exchange(
     const attributes = { host: url.host, path: url.pathname };
     const headers = own ? request.headers : foreignHeaders(request);
     const response = await span(`registry.${method}`, attributes, async (self) => {
-      const answer = await connections.for(endpoint, url).request({
+      const pool = await connections.for(endpoint, url);
+      const answer = await pool.request({
         origin: url.origin,
         path: url.pathname + url.search,
         method,
@@ -107,17 +107,21 @@ function redirected(endpoint: Endpoint, from: URL, location: string): URL {
   return url;
 }
 
+/** What the time limits of undici mean, by the codes of its errors. */
+const TIMEOUTS = new Map([
+  ['UND_ERR_BODY_TIMEOUT', 'the transfer stalled'],
+  ['UND_ERR_HEADERS_TIMEOUT', 'it does not answer'],
+  ['UND_ERR_CONNECT_TIMEOUT', 'connecting takes too long'],
+]);
+
 /** How undici says that a proxy does not connect; of requests without a tunnel it says 407 alone. */
 const PROXY_REFUSAL = /^Proxy (?:response|Authentication Required) \((\d+)\)/;
 
 /** Errors of the network and of timers: all mean that there was no answer, or no end of it. */
 export function connectionError(error: unknown): KeelsonError {
   if (error instanceof KeelsonError) return error;
-  if (error instanceof errors.BodyTimeoutError) return unavailable('the transfer stalled', error);
-  if (error instanceof errors.HeadersTimeoutError) return unavailable('it does not answer', error);
-  if (error instanceof errors.ConnectTimeoutError) {
-    return unavailable('connecting takes too long', error);
-  }
+  const expired = TIMEOUTS.get(errnoOf(error) ?? '');
+  if (expired !== undefined) return unavailable(expired, error);
   const refusal = PROXY_REFUSAL.exec(messageOf(error))?.[1];
   if (refusal !== undefined) return unavailable(`the proxy answered ${refusal}`, error);
   return unavailable(describeNetworkError(error), error);

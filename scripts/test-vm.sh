@@ -3,7 +3,8 @@
 # with cgroup v2 only. For what the kernel here may lack: ipvlan, VLANs, dummy links, VRFs;
 # and with two network cards that are connected to each other, for tests to take away.
 # Without arguments it runs the tests that such a machine is for. Emulated, so slow: half a minute
-# to begin with, and minutes for each file (VM_TIMEOUT, in seconds, ends it). Needs root and apt-get (for the kernel, AppArmor and qemu, which are kept or installed).
+# to begin with, and minutes for each file (VM_TIMEOUT, in seconds, ends it). TEST_RUNTIME counts
+# there, too. Needs root and apt-get (for the kernel, AppArmor and qemu, which are kept or installed).
 #
 # The machine sees the files of this one, read-only by virtiofs; what it writes is in its
 # memory and gone with it.
@@ -13,10 +14,11 @@ cd "$root"
 sh scripts/setup.sh
 . scripts/find-node.sh
 find_node "$root"
-# cni/: what that kernel has; cri/: cgroup v2, and a kernel that Debian's criu can checkpoint.
+# cni/: what that kernel has; cri/: cgroup v2, AppArmor, and a kernel that Debian's criu can checkpoint.
+cri() { printf 'test/cri/%s.test.ts ' "$@"; }
 [ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cni/plugins-cards.test.ts \
-  test/cri/checkpoint.test.ts test/cri/apparmor.test.ts test/cri/containers.test.ts test/cri/resources.test.ts \
-  test/cri/update-resources.test.ts test/cri/security.test.ts test/attacks/escapes.test.ts
+  $(cri checkpoint apparmor containers resources update-resources statistics metrics) \
+  $(cri security user-namespaces handlers) test/attacks/escapes.test.ts
 
 command -v qemu-system-x86_64 >/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || {
   echo 'test-vm: installing qemu'
@@ -80,6 +82,8 @@ echo "$root" >"$work/ram/checkout"
   printf "export NODE_COMPILE_CACHE='%s'\n" "$compiled"
   [ -z "${TEST_RUNTIME:-}" ] || printf "export TEST_RUNTIME='%s'\n" "$TEST_RUNTIME"
   printf "exec '%s' node_modules/vitest/vitest.mjs run --testTimeout=300000 --hookTimeout=300000 --no-color" "$NODE"
+  # One file at a time, and a line for each test as it ends: there is much to wait for.
+  printf ' --no-file-parallelism --reporter=verbose'
   printf " '%s'" "$@"
   echo
 } >"$work/ram/run"
@@ -97,7 +101,7 @@ while [ ! -S "$work/fs.sock" ]; do
   sleep 0.1
 done
 
-memory=3072
+memory=4096
 timeout "${VM_TIMEOUT:-5400}" qemu-system-x86_64 -nodefaults -no-reboot -display none -serial stdio \
   -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m "$memory" \
   -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \

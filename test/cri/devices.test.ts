@@ -27,8 +27,9 @@ beforeAll(async () => {
   await output('mknod', '-m', '640', join(host, 'full'), 'c', '1', '7');
   await output('mknod', join(host, 'nodes/zero'), 'c', '1', '5');
   await output('mknod', join(host, 'nodes/below/full'), 'c', '1', '7');
-  // 1:1 is /dev/mem, which no container may use unless it is given.
-  await output('mknod', join(host, 'mem'), 'c', '1', '1');
+  // 10:229 is /dev/fuse, which no container may use unless it is given, and then without more
+  // capabilities.
+  await output('mknod', join(host, 'fuse'), 'c', '10', '229');
   await writeFile(join(host, 'file'), 'no device');
   await symlink('full', join(host, 'link'));
 });
@@ -72,9 +73,9 @@ test('of a directory all devices are there', gvisorRefuses, async () => {
 });
 
 test('permissions are those given', gvisorRefuses, async () => {
-  const device = { containerPath: '/dev/mem', hostPath: join(host, 'mem') };
+  const device = { containerPath: '/dev/fuse', hostPath: join(host, 'fuse') };
   const open =
-    'for how in "<" ">"; do sh -c "exec 3$how/dev/mem" 2>&1 | grep -c "not permitted"; done';
+    'for how in "<" ">"; do sh -c "exec 3$how/dev/fuse" 2>&1 | grep -c "not permitted"; done';
   expect(await say(open, [{ ...device, permissions: 'r' }])).toEqual(['0', '1']);
   expect(await say(open, [{ ...device, permissions: 'rwm' }])).toEqual(['0', '0']);
   expect(await refusal({ hostPath: join(host, 'full'), permissions: 'x' })).toBe(

@@ -96,9 +96,16 @@ export async function runContainer(
   return containerId;
 }
 
-/** The lines of a container's log, without timestamp, stream and tag. */
+/** The lines of a container's log, without timestamp and stream; parts of one are put together. */
 export async function logLines(pod: Pod, config: ContainerConfig): Promise<string[]> {
   const text = await readFile(join(pod.config.logDirectory, config.logPath), 'utf8');
-  const lines = text.split('\n').slice(0, -1);
-  return lines.map((line) => line.split(' ').slice(3).join(' '));
+  const lines: string[] = [];
+  const begun = new Map<string, string>();
+  for (const record of text.split('\n').slice(0, -1)) {
+    const [, stream = '', tag, ...words] = record.split(' ');
+    const line = (begun.get(stream) ?? '') + words.join(' ');
+    begun.set(stream, tag === 'P' ? line : '');
+    if (tag !== 'P') lines.push(line);
+  }
+  return [...lines, ...[...begun.values()].filter((rest) => rest !== '')];
 }

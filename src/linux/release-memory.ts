@@ -6,5 +6,10 @@ import { raw } from './ffi.ts';
  */
 export function releaseMemory(): void {
   globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  releaseFreed();
+}
+
+/** Gives the kernel back what the C library keeps of freed memory. Takes a few milliseconds. */
+export function releaseFreed(): void {
   raw.mallocTrim(0);
 }

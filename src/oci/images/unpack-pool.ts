@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { codeOf, KeelsonError, messageOf, Semaphore } from '../../base/index.ts';
+import { releaseFreed } from '../../linux/index.ts';
 import type { Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import type { SharedProgress } from './shared-progress.ts';
@@ -155,7 +156,11 @@ export class UnpackPool implements AsyncDisposable {
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP },
     });
     this.#all.add(worker);
-    worker.once('exit', () => this.#forget(worker));
+    worker.once('exit', () => {
+      this.#forget(worker);
+      // What a pull took would stay until the next one.
+      if (this.#all.size === 0) releaseFreed();
+    });
     // Whoever has given it a task hears of it, too.
     worker.on('error', () => {});
     return worker;

@@ -160,6 +160,11 @@ describe.skipIf(problem !== undefined)('with criu', () => {
     expect(await execIn(daemon, id, 'cat /etc/new; ls -d /var/www 2>/dev/null || true')).toBe(
       'new',
     );
+    const { info } = await daemon.runtime.status({ verbose: true });
+    if (JSON.parse(info['host']!).apparmor === true) {
+      const profile = await execIn(daemon, id, 'cat /proc/1/attr/current');
+      expect(profile).toBe('keelson-default (enforce)');
+    }
     await daemon.runtime.stopContainer({ containerId: id });
     expect((await statusOf(daemon, id)).exitCode).toBe(137);
     await daemon.runtime.removePodSandbox({ podSandboxId: other.id });

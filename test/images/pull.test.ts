@@ -10,7 +10,6 @@ import {
   buildIndex,
   buildLayer,
   busyboxImage,
-  digestOf,
   type FixtureImage,
   type FixtureLayer,
   hostFixturePlatform,

@@ -15,7 +15,7 @@ import {
   setTimes,
   setXattr,
   splitDeviceNumber,
-} from '../../linux/index.ts';
+} from '../../linux/files.ts';
 import { type SystemPath, systemPath } from './byte-path.ts';
 import type { Shown } from './merged-view.ts';
 

@@ -1,4 +1,4 @@
-import { IsalGunzip } from '../../linux/index.ts';
+import { IsalGunzip } from '../../linux/files.ts';
 import type { DecompressEngine, OnOutput } from './decompress-engine.ts';
 import { IsalEngine } from './isal-engine.ts';
 import { StreamEngine } from './stream-engine.ts';

@@ -1,6 +1,6 @@
 import { chmodSync, fchmodSync, fchownSync, futimesSync, lchownSync } from 'node:fs';
 import { errnoOf, KeelsonError } from '../../base/index.ts';
-import { setTimes, setXattr } from '../../linux/index.ts';
+import { setTimes, setXattr } from '../../linux/files.ts';
 import type { SystemPath } from './byte-path.ts';
 import type { DirectoryAttributes } from './layer-tree.ts';
 

@@ -1,4 +1,4 @@
-import type { IsalGunzip } from '../../linux/index.ts';
+import type { IsalGunzip } from '../../linux/files.ts';
 import { badCompression, type DecompressEngine, type OnOutput } from './decompress-engine.ts';
 import { giveBack, takeBuffer } from './spare-buffers.ts';
 

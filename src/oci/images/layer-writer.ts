@@ -1,5 +1,5 @@
 import { linkSync, symlinkSync } from 'node:fs';
-import { makeNode, S_IF, setTimes } from '../../linux/index.ts';
+import { makeNode, S_IF, setTimes } from '../../linux/files.ts';
 import { type ByteString, quoteBytes, type SystemPath, systemPath } from './byte-path.ts';
 import { setNodeMode, setPathOwner, setXattrs } from './file-attributes.ts';
 import { LayerFile } from './layer-file.ts';

@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs';
 import { errnoOf } from '../../base/index.ts';
-import { getXattr } from '../../linux/index.ts';
+import { getXattr } from '../../linux/files.ts';
 import { type ByteString, systemPath } from './byte-path.ts';
 import { OPAQUE_XATTR } from './file-attributes.ts';
 import { badEntry } from './unpack-errors.ts';

@@ -122,8 +122,8 @@ export class Puller {
     ]);
     try {
       const records = await this.#fetchLayers(image, source, { ...options, owner });
-      await blobs.write(image.config.digest, image.config.content);
-      await blobs.write(image.manifest.digest, image.manifest.content);
+      const documents = [image.config, image.manifest];
+      await Promise.all(documents.map(({ digest, content }) => blobs.write(digest, content)));
       faultPoint('pull/blobs written');
       await this.#commit(image, records, options.names);
       faultPoint('pull/image committed');
@@ -168,6 +168,8 @@ export class Puller {
   ): Promise<string> {
     const wanted = reference.digest ?? reference.tag ?? 'latest';
     const known = this.#options.records.findByName(reference);
+    // Workers take as long to start as a registry to answer.
+    if (known === undefined) this.#options.fetcher.prepare(2);
     // A tag that is known is asked about with HEAD, which costs registries and limits less.
     const mayBeHere = reference.digest !== undefined || known !== undefined;
     const digest = mayBeHere ? await repository.resolve(wanted, signal) : undefined;

@@ -15,7 +15,7 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts'],
     // Every test makes its own directories, networks and names, so that files may run side
     // by side; most of them wait for programs.
-    maxWorkers: 2,
+    maxWorkers: 3,
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 60_000,

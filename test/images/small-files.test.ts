@@ -77,6 +77,21 @@ test('two workers make the same of a layer as one', async () => {
   expect(together).toEqual(alone);
 });
 
+test('a worker makes files while the one that unpacks waits for more of the layer', async () => {
+  const files = Array.from({ length: FILES }, (_, n) => {
+    return { path: `file-${n}`, content: Buffer.alloc(2000, `content of ${n}`) };
+  });
+  const archive = tar(files);
+  const directory = join(root, 'layer');
+  const { work, progress } = unpack(archive, directory, archive.length >> 1);
+  // Alone it would keep three to four times a slot of 125 files noted, this way a part of one.
+  const made = () => (readdirSync(root).includes('layer') ? readdirSync(directory).length : 0);
+  while (made() < FILES / 2 - 150) await sleep(5);
+  progress.advance(archive.length);
+  await work;
+  expect(made()).toBe(FILES);
+});
+
 test('a file that cannot be made fails the layer, and is named', async () => {
   const full = join(root, 'full');
   mkdirSync(full);

@@ -55,7 +55,7 @@ export class LayerWriter implements TarSink {
 
   constructor(options: LayerWriterOptions) {
     this.#options = options;
-    // What is taken away or linked to must be there.
+    // What is taken away must have been made before.
     this.#files = new LayerFiles(options.root, () => options.smallFiles?.complete());
   }
 
@@ -169,8 +169,9 @@ export class LayerWriter implements TarSink {
     if (found.place.directory === place.directory && found.place.name === place.name) {
       throw badEntry(entry.name, 'it is a hard link to itself');
     }
+    // The target may only have been noted.
     this.#options.smallFiles?.complete();
-    // The target may lie in what is cleared here, and is gone then: link(2) says so.
+    // It may lie in what is cleared here, and is gone then: link(2) says so.
     const path = this.#files.clear(place);
     linkSync(this.#files.pathOf(found.place), path);
     this.#files.add(place, found.node, 0);

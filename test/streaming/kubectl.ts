@@ -11,3 +11,12 @@ export function findKubectls(): string[] {
   const first = inPath.find((path) => existsSync(path));
   return [...(first === undefined ? [] : [first]), ...(existsSync(own) ? [own] : [])];
 }
+
+/**
+ * What a kubectl wrote to its standard error, without a remark of its own: from 1.30 to 1.33 it may
+ * read the empty message that says "connected" before it has made its streams, and says so
+ * (kubernetes/kubernetes#131203).
+ */
+export function withoutOwnRemarks(stderr: Buffer): string {
+  return stderr.toString().replace(/^E\d{4} .*Unknown stream id 1, discarding message\n/gm, '');
+}

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, describe, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import {
   answerGarbage,
   answerTwice,
@@ -79,4 +79,17 @@ describe.each(FAULTS)('a driver that %s', (_, fault) => {
     await host.remove('PersistentVolumeClaim', 'data');
     await nothingLeft();
   });
+});
+
+test('a driver that does not know the volume any more: what is mounted decides', async () => {
+  driver.script('NodeUnpublishVolume', failWith('NOT_FOUND', 'what volume?'));
+  for (const rpc of ['NodeUnpublishVolume', 'NodeUnstageVolume']) {
+    driver.script(rpc, workThenFail('NOT_FOUND', 'what volume?'), Infinity);
+  }
+  await host.apply(claim('data', 'scripted'));
+  await host.publish('data');
+  await host.release();
+  expect(driver.count('NodeUnpublishVolume')).toBe(2);
+  await host.remove('PersistentVolumeClaim', 'data');
+  await nothingLeft();
 });

@@ -1,7 +1,6 @@
-import { codeOf } from '../../base/index.ts';
 import { DeleteVolumeRequest } from '../../gen/csi/v1/csi.ts';
 import { type Ref, refOf, type Stored, type Volume } from '../objects/index.ts';
-import { csiErrorOf } from '../protocol/index.ts';
+import { saysNotFound } from '../protocol/index.ts';
 import { ANNOTATION, FINALIZER } from './annotations.ts';
 import type { DriverControllerParts } from './controller.ts';
 import { DriverController } from './driver-controller.ts';
@@ -94,7 +93,7 @@ async function deleteVolume(
     });
   } catch (error) {
     // The specification wants OK for a volume that is gone; some drivers say this.
-    if (csiErrorOf(error)?.answered === true && codeOf(error) === 'NOT_FOUND') return;
+    if (saysNotFound(error)) return;
     throw error;
   }
 }

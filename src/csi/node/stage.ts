@@ -4,6 +4,7 @@ import { during, KeelsonError, messageOf } from '../../base/index.ts';
 import { NodeStageVolumeRequest, NodeUnstageVolumeRequest } from '../../gen/csi/v1/csi.ts';
 import { isAlive } from '../../linux/index.ts';
 import { type Manifest, type Ref, refOf, type Stage, type Volume } from '../objects/index.ts';
+import { saysNotFound } from '../protocol/index.ts';
 import type { Driver } from '../registration/index.ts';
 import { isMounted, mountsBelow, removeEmptyParents, removeMountPoint } from './mount-state.ts';
 import { type NodeParts, nodeCapability } from './node-parts.ts';
@@ -134,9 +135,14 @@ export async function unstageVolume(
   }));
   const driver = drivers.get(name);
   const request = { volumeId: volumeHandle, stagingTargetPath: stagingPath };
-  await driver.client.node.nodeUnstageVolume(NodeUnstageVolumeRequest.fromPartial(request), {
-    signal,
-  });
+  try {
+    await driver.client.node.nodeUnstageVolume(NodeUnstageVolumeRequest.fromPartial(request), {
+      signal,
+    });
+  } catch (error) {
+    // A volume that the driver has lost or deleted is not staged; what is mounted decides.
+    if (!saysNotFound(error)) throw error;
+  }
   const left = mountsBelow(stagingPath);
   if (left.length > 0) {
     throw new KeelsonError('FAILED_PRECONDITION', action, {

@@ -3,6 +3,7 @@ import { ifExists, KeelsonError, messageOf } from '../../base/index.ts';
 import { NodeUnpublishVolumeRequest } from '../../gen/csi/v1/csi.ts';
 import { type MountHolder, mountHolders, unmountAll } from '../../linux/index.ts';
 import { type Publication, type Ref, refOf, type Stored } from '../objects/index.ts';
+import { saysNotFound } from '../protocol/index.ts';
 import { mountsBelow, removeEmptyParents, removeMountPoint } from './mount-state.ts';
 import type { NodeParts } from './node-parts.ts';
 import { stageName } from './paths.ts';
@@ -60,9 +61,15 @@ async function callUnpublish(
 ): Promise<void> {
   const driver = drivers.get(spec.driver);
   const request = { volumeId: spec.volumeHandle, targetPath: spec.targetPath };
-  await driver.client.node.nodeUnpublishVolume(NodeUnpublishVolumeRequest.fromPartial(request), {
-    signal,
-  });
+  try {
+    await driver.client.node.nodeUnpublishVolume(NodeUnpublishVolumeRequest.fromPartial(request), {
+      signal,
+    });
+  } catch (error) {
+    // Asked again for want of an answer, of an inline volume that went with its publication.
+    if (saysNotFound(error) && mountsBelow(spec.targetPath).length === 0) return;
+    throw error;
+  }
 }
 
 /** The mount vanishes for everyone new; who is on it goes on until the end. */

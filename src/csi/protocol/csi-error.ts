@@ -59,6 +59,12 @@ export function retryOf(error: unknown): Retry {
   return RETRY[codeOf(error)] ?? 'back-off';
 }
 
+/** Whether a driver answered that it has no such volume. */
+export function saysNotFound(error: unknown): boolean {
+  const driver = csiErrorOf(error);
+  return driver?.answered === true && driver.code === 'NOT_FOUND';
+}
+
 /** The driver's error in an error or among its causes. */
 export function csiErrorOf(error: unknown): CsiError | undefined {
   for (let each = error; each instanceof Error; each = each.cause) {

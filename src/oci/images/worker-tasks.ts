@@ -8,6 +8,8 @@ import type { UnpackJob } from './unpack-layer.ts';
 
 /** What a worker is started with. */
 export interface WorkerSettings {
+  /** The URL of the module to run. */
+  program: string;
   /** Where Node keeps what it compiled. */
   compileCache: string | undefined;
   gunzip: Gunzip;

@@ -16,8 +16,9 @@ function failed(image: string, reason: string, cause?: unknown): KeelsonError {
 }
 
 /**
- * The images of a container's mounts, and the mounts with what those are now, by id and
- * digest, as the status tells them. Fails if one is not on this node: nothing is pulled.
+ * The images of a container's mounts, and the mounts with what those are now, by the id that
+ * PullImage answers, as the status tells them. Fails if one is not on this node: nothing is
+ * pulled.
  */
 export async function findVolumes(
   pods: Pods,
@@ -31,9 +32,9 @@ export async function findVolumes(
       continue;
     }
     const found = await findVolume(pods, mount.image);
-    const imageRef = mount.image.imageRef || (found.repoDigests[0] ?? found.id);
     images.push(found);
-    resolved.push({ ...mount, image: { ...mount.image, image: found.id, imageRef } });
+    const image = { ...mount.image, image: found.id, imageRef: found.id };
+    resolved.push({ ...mount, image });
   }
   return { mounts: resolved, images };
 }

@@ -89,6 +89,7 @@ const TOLD: readonly Property[] = [
   'SandboxConfig.resources',
   'ContainerConfig.labels',
   'ImageReference.annotations',
+  'ImageReference.imageRef',
 ];
 
 test('each value that is kept of it is read by the code that makes pods', () => {

@@ -1,6 +1,8 @@
 import { type PodSandboxStatusRequest, PodSandboxStatusResponse } from '../gen/runtime/v1/api.ts';
+import type { SandboxRecord } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { required } from './invalid.ts';
+import { resourcesJson } from './resources.ts';
 import { sandboxStatus } from './status-messages.ts';
 
 export const podSandboxStatus: UnaryHandler<PodSandboxStatusRequest, PodSandboxStatusResponse> = (
@@ -8,11 +10,21 @@ export const podSandboxStatus: UnaryHandler<PodSandboxStatusRequest, PodSandboxS
   request,
 ) => {
   const record = pods.sandboxes.get(required('pod_sandbox_id', request.podSandboxId));
-  const { config, init, namespaces, cgroupParent } = record;
   return PodSandboxStatusResponse.fromPartial({
     status: sandboxStatus(record),
-    info: request.verbose
-      ? { info: JSON.stringify({ pid: init?.pid ?? 0, namespaces, cgroupParent, config }) }
-      : {},
+    info: request.verbose ? { info: JSON.stringify(verboseInfo(record)) } : {},
   });
 };
+
+/** `resources` and `overhead` are where containerd's clients look for what is in effect. */
+function verboseInfo({ config, init, namespaces, cgroupParent }: SandboxRecord): object {
+  const { resources, overhead } = config;
+  return {
+    pid: init?.pid ?? 0,
+    namespaces,
+    cgroupParent,
+    ...(resources === undefined ? {} : { resources: resourcesJson(resources) }),
+    ...(overhead === undefined ? {} : { overhead: resourcesJson(overhead) }),
+    config,
+  };
+}

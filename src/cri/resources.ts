@@ -43,3 +43,24 @@ export function fromResources(resources: ContainerResources): LinuxContainerReso
     unified: resources.unified,
   });
 }
+
+/** CRI's ContainerResources as JSON, with the names and numbers that clients in Go expect. */
+export function resourcesJson(resources: ContainerResources): object {
+  return {
+    linux: {
+      cpu_period: resources.cpuPeriod,
+      cpu_quota: resources.cpuQuota,
+      cpu_shares: resources.cpuShares,
+      memory_limit_in_bytes: resources.memoryLimit,
+      memory_swap_limit_in_bytes: resources.memorySwapLimit,
+      oom_score_adj: resources.oomScoreAdj,
+      cpuset_cpus: resources.cpusetCpus,
+      cpuset_mems: resources.cpusetMems,
+      hugepage_limits: resources.hugepageLimits.map(({ pageSize, limit }) => ({
+        page_size: pageSize,
+        limit,
+      })),
+      unified: resources.unified,
+    },
+  };
+}

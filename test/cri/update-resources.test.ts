@@ -77,9 +77,14 @@ test('unknown containers and pods are NOT_FOUND', async () => {
   expect(await codeOf(runtime.updatePodSandboxResources(sandbox))).toBe('NOT_FOUND');
 });
 
-test('the sums of a pod are taken', async () => {
-  await suite.daemon.runtime.updatePodSandboxResources({
-    podSandboxId: pod.id,
-    resources: { cpuShares: 1024n },
+test('the sums of a pod are taken, and shown as CRI has them', async () => {
+  const { runtime } = suite.daemon;
+  const resources = { cpuShares: 1024n, cpuQuota: 50000n, cpuPeriod: 100000n };
+  const overhead = { memoryLimitInBytes: 128n << 20n };
+  await runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources, overhead });
+  const { info } = await runtime.podSandboxStatus({ podSandboxId: pod.id, verbose: true });
+  expect(JSON.parse(info['info']!)).toMatchObject({
+    resources: { linux: { cpu_shares: 1024, cpu_quota: 50000, cpu_period: 100000 } },
+    overhead: { linux: { memory_limit_in_bytes: 128 << 20 } },
   });
 });

@@ -1,5 +1,6 @@
+import { KeelsonError } from '../base/index.ts';
 import { type ContainerStatusRequest, ContainerStatusResponse } from '../gen/runtime/v1/api.ts';
-import { containerPaths, readSpec } from '../pods/index.ts';
+import { type ContainerRecord, containerPaths, type Pods, readSpec } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { required } from './invalid.ts';
 import { containerStatus } from './status-messages.ts';
@@ -8,7 +9,7 @@ export const containerStatusRpc: UnaryHandler<
   ContainerStatusRequest,
   ContainerStatusResponse
 > = async ({ pods }, request) => {
-  const record = pods.containers.get(required('container_id', request.containerId));
+  const record = findCreated(pods, required('container_id', request.containerId));
   const status = containerStatus(record);
   if (!request.verbose) return ContainerStatusResponse.fromPartial({ status });
   const info = {
@@ -21,3 +22,12 @@ export const containerStatusRpc: UnaryHandler<
   };
   return ContainerStatusResponse.fromPartial({ status, info: { info: JSON.stringify(info) } });
 };
+
+/** What is still being created, and may never be, is not there yet: lists leave it out, too. */
+function findCreated(pods: Pods, idOrPrefix: string): ContainerRecord {
+  const record = pods.containers.get(idOrPrefix);
+  if (record.state.phase !== 'creating') return record;
+  throw new KeelsonError('NOT_FOUND', `There is no container "${idOrPrefix}"`, {
+    reason: 'it is still being created',
+  });
+}

@@ -124,13 +124,17 @@ export class Plugin {
     this.#events = this.#all ? ALL_EVENTS : events;
   }
 
-  /** Tells it what there is; answers what it wants changed. */
+  /**
+   * Tells it what there is; answers what it wants changed. It has as long as for registering:
+   * one that starts on a full node has more to do here than at any event.
+   */
   async synchronize(
     pods: api.PodSandbox[],
     containers: api.Container[],
   ): Promise<api.ContainerUpdate[]> {
+    const { registrationTimeout } = this.#options.terms;
     for (const chunk of inChunks(pods, containers)) {
-      const { update, more } = await this.call(rpcs.synchronize, chunk);
+      const { update, more } = await this.call(rpcs.synchronize, chunk, registrationTimeout);
       if (!chunk.more) return update;
       if (!more || update.length > 0) {
         throw this.close(new Error('it does not take what there is in several parts'));
@@ -171,8 +175,8 @@ export class Plugin {
   async call<Request, Response>(
     rpc: rpcs.Rpc<Request, Response>,
     request: Request,
+    timeout = this.#options.terms.requestTimeout,
   ): Promise<Response> {
-    const timeout = this.#options.terms.requestTimeout;
     const payload = rpc.request.encode(request).finish();
     const late = new Error(`it did not answer ${rpc.method} within ${timeout} ms`);
     const timer = setTimeout(() => this.close(late), timeout);

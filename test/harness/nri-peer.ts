@@ -19,6 +19,8 @@ export interface PluginAnswer {
   payload?: string;
   /** It takes its time: so many milliseconds. */
   delay?: number;
+  /** It waits for this. Only of a plugin in the test's own process. */
+  after?: Promise<unknown>;
   /** An UpdateContainers request that it makes before it answers. */
   update?: object;
 }
@@ -119,6 +121,7 @@ export class NriPeer {
     this.#options.note({ method, request });
     const answer = this.#options.answers()[method] ?? {};
     if (answer.delay !== undefined) await sleep(answer.delay);
+    await answer.after;
     if (answer.update !== undefined) await this.update(answer.update);
     if (answer.hang) return;
     if (answer.exit) this.#options.exit();

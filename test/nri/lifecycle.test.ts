@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest';
-import { criSuite, ended, shell } from '../cri/suite.ts';
+import { ContainerState, PodSandboxState } from '../../src/gen/runtime/v1/api.ts';
+import { codeOf, criSuite, ended, shell, statusOf } from '../cri/suite.ts';
 import {
-  type ConnectedPlugin,
+  ConnectedPlugin,
   containerConfig,
   createContainer,
   PluginProgram,
   pluginsOf,
+  podConfig,
   runContainer,
   runPod,
   waitFor,
@@ -151,6 +153,100 @@ test('a plugin without a method learns of the event through StateChange', async 
   expect(plugin.requests('StateChange').at(-1).pod.id).toBe(again.id);
   expect(plugin.requests('RunPodSandbox')).toHaveLength(1);
   await daemon.removePods();
+});
+
+test('what plugins are still asked about is not there yet', async () => {
+  const { daemon, image } = suite;
+  const hold = Promise.withResolvers<void>();
+  const plugin = await connect('10-slow', { RunPodSandbox: { after: hold.promise } });
+  const asked = async (method: string) => {
+    await waitFor(method, () => plugin.methods.includes(method));
+    return plugin.requests(method)[0];
+  };
+  const config = podConfig();
+  const running = daemon.runtime.runPodSandbox({ config });
+  const podSandboxId = (await asked('RunPodSandbox')).pod.id as string;
+  expect((await daemon.runtime.listPodSandbox()).items).toEqual([]);
+  const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId });
+  expect(status!.state).toBe(PodSandboxState.SANDBOX_NOTREADY);
+  const pod = { id: podSandboxId, config };
+  const create = () => createContainer(daemon, pod, containerConfig(image));
+  expect(await codeOf(create())).toBe('FAILED_PRECONDITION');
+  hold.resolve();
+  expect((await running).podSandboxId).toBe(podSandboxId);
+
+  const second = Promise.withResolvers<void>();
+  await plugin.behave({ CreateContainer: { after: second.promise } });
+  const creating = create();
+  const containerId = (await asked('CreateContainer')).container.id as string;
+  expect((await daemon.runtime.listContainers()).containers).toEqual([]);
+  expect(await codeOf(daemon.runtime.containerStatus({ containerId }))).toBe('NOT_FOUND');
+  second.resolve();
+  expect(await creating).toBe(containerId);
+  expect((await statusOf(daemon, containerId)).state).toBe(ContainerState.CONTAINER_CREATED);
+});
+
+test('a pod is stopped for plugins when its containers have ended, and once', async () => {
+  const { daemon, image } = suite;
+  const hold = Promise.withResolvers<void>();
+  const plugin = await connect('10-slow', { StopPodSandbox: { after: hold.promise } });
+  const pod = await runPod(daemon);
+  await runContainer(daemon, pod, containerConfig(image));
+  const stop = () => daemon.runtime.stopPodSandbox({ podSandboxId: pod.id });
+  const stopping = stop();
+  await waitFor('the question', () => plugin.methods.includes('StopPodSandbox'));
+  const { containers } = await daemon.runtime.listContainers();
+  expect(containers.map(({ state }) => state)).toEqual([ContainerState.CONTAINER_EXITED]);
+  const { status } = await daemon.runtime.podSandboxStatus({ podSandboxId: pod.id });
+  expect(status!.id).toBe(pod.id);
+  hold.resolve();
+  await stopping;
+  await stop();
+  const again = createContainer(daemon, pod, containerConfig(image));
+  expect(await codeOf(again)).toBe('FAILED_PRECONDITION');
+  expect(plugin.methods.slice(-2)).toEqual(['StopContainer', 'StopPodSandbox']);
+});
+
+test('requests that make no sense reach no plugin', async () => {
+  const { daemon, image } = suite;
+  const pod = await runPod(daemon);
+  const plugin = await connect('10-watcher');
+  const { runtime } = daemon;
+  const config = containerConfig(image);
+  const { metadata: _, ...nameless } = config;
+  const unknown = { podSandboxId: 'unknown', containerId: 'unknown' };
+  const calls: [string, Promise<unknown>][] = [
+    ['NOT_FOUND', createContainer(daemon, { id: 'unknown', config: pod.config }, config)],
+    ['INVALID_ARGUMENT', runtime.createContainer({ podSandboxId: pod.id, config: nameless })],
+    ['INVALID_ARGUMENT', runtime.runPodSandbox({ config: { labels: {} } })],
+    ['ALREADY_EXISTS', runtime.runPodSandbox({ config: pod.config })],
+    ['NOT_FOUND', runtime.startContainer(unknown)],
+    ['OK', runtime.stopContainer(unknown)],
+    ['OK', runtime.removeContainer(unknown)],
+    ['OK', runtime.stopPodSandbox(unknown)],
+    ['OK', runtime.removePodSandbox(unknown)],
+  ];
+  const codes = await Promise.all(calls.map(([, call]) => codeOf(call)));
+  expect(codes).toEqual(calls.map(([code]) => code));
+  expect(plugin.methods).toEqual(['Configure', 'Synchronize']);
+});
+
+test('a plugin that is slow to take in what there is loses nothing of what comes meanwhile', async () => {
+  const { daemon, image } = suite;
+  const pod = await runPod(daemon);
+  const start = () => runContainer(daemon, pod, containerConfig(image));
+  const before = await start();
+  // More than it has for an event.
+  const answers = { Synchronize: { delay: 2200 } };
+  await using plugin = ConnectedPlugin.launch(daemon, '10-slow', answers);
+  await waitFor('the question', () => plugin.methods.includes('Synchronize'));
+  const meanwhile = await Promise.all([start(), start()]);
+  const after = await start();
+  const [{ containers }] = plugin.requests('Synchronize');
+  expect(containers.map(({ id }: { id: string }) => id)).toEqual([before]);
+  const created = plugin.requests('CreateContainer').map(({ container }) => container.id);
+  expect(created.slice(0, 2).sort()).toEqual(meanwhile.sort());
+  expect(created.slice(2)).toEqual([after]);
 });
 
 test('a plugin that comes later, or after a restart of the daemon, is told what there is', async () => {

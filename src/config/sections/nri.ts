@@ -25,12 +25,12 @@ export const nri = z.strictObject({
   ),
   registration_timeout: described(
     duration().prefault('5s'),
-    'A plugin that has not registered so long after it connected is disconnected.',
+    'A plugin that has not registered so long after it connected is disconnected; it may take as long again to be told what there is.',
     { format: 'duration' },
   ),
   request_timeout: described(
     duration().prefault('2s'),
-    'A plugin that does not answer a request for so long is disconnected, and the pod goes on without it.',
+    'A plugin that does not answer any other request for so long is disconnected, and the pod goes on without it.',
     { format: 'duration' },
   ),
 });

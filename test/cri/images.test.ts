@@ -61,8 +61,26 @@ test('an image pulled by tag is known by tag, digest, id and prefix of the id', 
   expect(known.uid).toBeUndefined();
   expect(known.size).toBeGreaterThan(0n);
   for (const name of [known.repoDigests[0]!, known.id, known.id.slice(7), known.id.slice(7, 20)]) {
-    expect((await find(name))?.id, name).toBe(known.id);
+    expect(await find(name), name).toEqual(known);
   }
+});
+
+test('a name without a tag is that of the tag "latest"', async () => {
+  const { image, repository } = await push('untagged', ['latest']);
+  expect((await pull(repository)).imageRef).toBe(image.id);
+  expect((await find(repository))?.repoTags).toEqual([`${repository}:latest`]);
+});
+
+test('the same image of two registries is one, by all its names', async () => {
+  const { image, repository } = await push('twice', ['1']);
+  await pushImage({ url: locked.url, repository: 'twice', headers: LOGIN }, '1', image);
+  const other = `${locked.host}/twice`;
+  expect((await pull(`${repository}:1`)).imageRef).toBe(image.id);
+  const auth = { username: 'ada', password: 's3cret' };
+  expect((await pull(`${other}:1`, { auth })).imageRef).toBe(image.id);
+  const known = await find(`${repository}:1`);
+  expect(known?.repoTags.toSorted()).toEqual([`${other}:1`, `${repository}:1`].sort());
+  expect(await find(`${other}:1`)).toEqual(known);
 });
 
 test('pulling again answers the same; a tag that moved goes to the new image', async () => {
@@ -99,8 +117,11 @@ test('of an index the image for this platform is taken', async () => {
   ]);
   const target = { url: suite.registry.url, repository: 'indexed' };
   const digest = await pushManifest(target, 'multi', { content, mediaType: descriptor.mediaType });
+  const reference = `${repository}@${digest}`;
+  expect((await pull(reference)).imageRef).toBe(image.id);
+  expect(await find(reference)).toMatchObject({ repoTags: [], repoDigests: [reference] });
   expect((await pull(`${repository}:multi`)).imageRef).toBe(image.id);
-  expect((await find(`${repository}:multi`))!.repoDigests).toContain(`${repository}@${digest}`);
+  expect((await find(`${repository}:multi`))!.repoDigests).toEqual([reference]);
 });
 
 test("the image's user is told as a number or a name", async () => {
@@ -145,9 +166,13 @@ test('removing by one tag removes all names; again is fine', async () => {
   expect(await remove(`${repository}:1`)).toBe('OK');
   expect(await remove(image.id)).toBe('OK');
   await pull(`${repository}:1`);
-  const both = await Promise.all([remove(image.id), remove(`${repository}:1`)]);
-  expect(both).toEqual(['OK', 'OK']);
-  expect(await find(image.id)).toBeUndefined();
+  const removed = async (name: string) => [await remove(name), await find(image.id)];
+  const both = await Promise.all([removed(image.id), removed(`${repository}:1`)]);
+  expect(both).toEqual([
+    ['OK', undefined],
+    ['OK', undefined],
+  ]);
+  expect(await remove('0'.repeat(64))).toBe('OK');
 });
 
 test('verbose status has the configuration of the image', async () => {

@@ -143,6 +143,20 @@ test('streamed lists bring what the plain lists do', async () => {
   expect(await all(suite.daemon.runtime.streamPodSandboxes(), 'podSandboxes')).toEqual(items);
   const { images } = await suite.daemon.images.listImages();
   expect(await all(suite.daemon.images.streamImages(), 'images')).toEqual(images);
-  const stats = await all(suite.daemon.runtime.streamContainerStats(), 'containerStats');
-  expect(stats).toHaveLength(1);
+  const { runtime } = suite.daemon;
+  const ids = async (stats: Promise<unknown[]>) =>
+    ((await stats) as { attributes: { id: string } }[]).map(({ attributes }) => attributes.id);
+  const ofContainers = (filter = {}) =>
+    ids(all(runtime.streamContainerStats({ filter }), 'containerStats'));
+  const ofPods = (filter = {}) =>
+    ids(all(runtime.streamPodSandboxStats({ filter }), 'podSandboxStats'));
+  expect(await ofContainers()).toEqual([containerId]);
+  expect(await ofPods()).toEqual([pod.id]);
+  const filter = { labelSelector: { role: 'nobody' } };
+  const none = [
+    await all(runtime.streamContainers({ filter }), 'containers'),
+    await all(runtime.streamPodSandboxes({ filter }), 'podSandboxes'),
+    ...[await ofContainers(filter), await ofPods(filter)],
+  ];
+  expect(none).toEqual([[], [], [], []]);
 });

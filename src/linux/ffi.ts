@@ -1,6 +1,6 @@
 import { getSystemErrorMap } from 'node:util';
 import koffi from 'koffi';
-import { KeelsonError } from '../base/index.ts';
+import { KeelsonError } from '../base/errors.ts';
 
 /**
  * System calls that Node does not offer, through the C library. All are called

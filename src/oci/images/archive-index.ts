@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { KeelsonError } from '../../base/index.ts';
+import { KeelsonError } from '../../base/errors.ts';
 import { Decompressor, type Gunzip } from './decompress.ts';
 import type { TarEntry } from './tar-entry.ts';
 import { TarReader, type TarSink } from './tar-reader.ts';

@@ -1,4 +1,4 @@
-import { KeelsonError } from '../../base/index.ts';
+import { KeelsonError } from '../../base/errors.ts';
 
 /** What decompresses one stream, in the thread pool, while the receiver of output works. */
 export interface DecompressEngine {

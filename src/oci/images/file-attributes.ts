@@ -1,5 +1,5 @@
 import { chmodSync, fchmodSync, fchownSync, futimesSync, lchownSync } from 'node:fs';
-import { errnoOf, KeelsonError } from '../../base/index.ts';
+import { errnoOf, KeelsonError } from '../../base/errors.ts';
 import { setTimes, setXattr } from '../../linux/files.ts';
 import type { SystemPath } from './byte-path.ts';
 import type { DirectoryAttributes } from './layer-tree.ts';

@@ -1,5 +1,5 @@
 import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs';
-import { errnoOf } from '../../base/index.ts';
+import { errnoOf } from '../../base/errors.ts';
 import { getXattr } from '../../linux/files.ts';
 import { type ByteString, systemPath } from './byte-path.ts';
 import { OPAQUE_XATTR } from './file-attributes.ts';

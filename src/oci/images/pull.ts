@@ -24,6 +24,7 @@ import type { ImageRecords, StoredImage } from './image-records.ts';
 import type { LayerFetcher } from './layer-fetcher.ts';
 import type { LayerRecord, LayerStore } from './layer-store.ts';
 import { type ProgressListener, ProgressReport, type PullProgress } from './pull-progress.ts';
+import { together } from './together.ts';
 
 export interface PullerOptions {
   client: RegistryClient;
@@ -121,9 +122,12 @@ export class Puller {
       ...image.layers.map(({ descriptor }) => descriptor.digest),
     ]);
     try {
-      const records = await this.#fetchLayers(image, source, { ...options, owner });
       const documents = [image.config, image.manifest];
-      await Promise.all(documents.map(({ digest, content }) => blobs.write(digest, content)));
+      const records = await together(
+        options.signal,
+        () => Promise.all(documents.map(({ digest, content }) => blobs.write(digest, content))),
+        (signal) => this.#fetchLayers(image, source, { ...options, owner, signal }),
+      );
       faultPoint('pull/blobs written');
       await this.#commit(image, records, options.names);
       faultPoint('pull/image committed');

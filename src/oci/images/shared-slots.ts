@@ -1,4 +1,4 @@
-import { type ErrorCode, KeelsonError } from '../../base/index.ts';
+import { type ErrorCode, KeelsonError } from '../../base/errors.ts';
 
 const SLOTS = 4;
 const SLOT_SIZE = 256 * 1024;

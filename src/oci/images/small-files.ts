@@ -1,4 +1,4 @@
-import { codeOf, messageOf } from '../../base/index.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
 import { type ByteString, systemPath } from './byte-path.ts';
 import { type FileAttributes, LayerFile } from './layer-file.ts';
 import type { SharedSlots } from './shared-slots.ts';

@@ -1,4 +1,4 @@
-import { KeelsonError } from '../../base/index.ts';
+import { KeelsonError } from '../../base/errors.ts';
 
 export const BLOCK = 512;
 

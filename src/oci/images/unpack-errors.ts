@@ -1,4 +1,4 @@
-import { codeOf, type ErrorCode, errnoOf, KeelsonError, messageOf } from '../../base/index.ts';
+import { codeOf, type ErrorCode, errnoOf, KeelsonError, messageOf } from '../../base/errors.ts';
 import { type ByteString, quoteBytes } from './byte-path.ts';
 
 /** An entry that no layer may hold. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
-import { codeOf, KeelsonError } from '../../base/index.ts';
+import { codeOf, KeelsonError } from '../../base/errors.ts';
 import { Decompressor, type Gunzip } from './decompress.ts';
 import type { WrittenLayer } from './layer-files.ts';
 import { type LayerLimits, LayerWriter } from './layer-writer.ts';

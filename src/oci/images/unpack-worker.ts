@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
-import { codeOf, messageOf } from '../../base/index.ts';
+import { codeOf, messageOf } from '../../base/errors.ts';
 import { indexArchive } from './archive-index.ts';
 import { hashFile } from './hash-file.ts';
 import { settleLayer } from './settle-layer.ts';

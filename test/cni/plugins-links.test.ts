@@ -146,8 +146,8 @@ describe('does what the reference does', () => {
   test.each([
     ['configured', {}, ''],
     ['CNI_ARGS', {}, 'IP=10.9.0.7/24,fd09::7/64;GATEWAY=10.9.0.1;IgnoreUnknown=1;X=y'],
-    ['args', { args: { cni: { ips: ['10.8.0.7/24'] } } }, ''],
-    ['runtimeConfig', { runtimeConfig: { ips: ['10.7.0.7/24', 'fd07::7/64'] } }, ''],
+    ['args', { args: { cni: { ips: ['10.8.0.7/24'] } } }, 'GATEWAY=10.8.0.1'],
+    ['runtimeConfig', { RuntimeConfig: { ips: ['10.7.0.7/24', 'fd07::7/64'] } }, 'GATEWAY=fd07::1'],
   ])('static: %s', async (_, more, args) => {
     const config = { type: 'static', ipam: ipam(), ...more };
     const options = { containerId: newContainerId(), netns: bench.namespace(), args };

@@ -81,6 +81,15 @@ test('prevResult of an old version comes in the newest form', async () => {
   ]);
 });
 
+test('a result without address cannot be said before 0.3.0', async () => {
+  const program = { add: async () => emptyResult() };
+  for (const cniVersion of ['0.1.0', '0.2.0']) {
+    const { code, output } = await answer({ config: { cniVersion }, program });
+    expect({ code, output }).toMatchObject({ code: 1, output: { cniVersion, code: 999 } });
+  }
+  expect((await answer({ config: { cniVersion: '0.3.0' }, program })).code).toBe(0);
+});
+
 test.each(['DEL', 'CHECK', 'GC', 'STATUS'])('%s prints nothing', async (command) => {
   const config = { 'cni.dev/valid-attachments': [{ containerID: 'a', ifname: 'eth0' }] };
   const { code, calls, output } = await answer({ env: { CNI_COMMAND: command }, config });

@@ -1,10 +1,15 @@
 import { KeelsonError } from '../../base/index.ts';
 import { callPlugin } from '../engine/call-plugin.ts';
 import {
+  CNI_ERROR,
   CNI_VERSIONS,
+  CniError,
+  type CniResult,
+  type CniVersion,
   cniErrorOf,
   formatError,
   formatResult,
+  isAtLeast,
   NEWEST_VERSION,
   type PluginInvoker,
 } from '../spec/index.ts';
@@ -48,11 +53,21 @@ export async function answerProgram(
     const call = readCall(command, input, { type, signal: options.signal });
     const plugin = { ...methodsOf(program), supportedVersions };
     const result = await callPlugin(plugin, call, options.delegates);
-    return result === undefined ? said({}) : printed(formatResult(result, call.config.cniVersion));
+    return result === undefined ? said({}) : printed(resultFor(result, call.config.cniVersion));
   } catch (error) {
     const object = formatError(error, version ?? NEWEST_VERSION);
     return { ...printed(object), code: 1, stderr: traceOf(error) };
   }
+}
+
+/** Before 0.3.0 a result is an address: a runtime of that time takes no other for a success. */
+function resultFor(result: CniResult, version: CniVersion): object {
+  if (result.ips.length === 0 && !isAtLeast(version, '0.3.0')) {
+    throw new CniError(CNI_ERROR.INTERNAL, `cannot convert the result to version ${version}`, {
+      details: 'it has no IP address',
+    });
+  }
+  return formatResult(result, version);
 }
 
 /** The methods with their receiver, which an object that is spread would lose. */

@@ -112,7 +112,8 @@ function readConfiguration(
     const details = name === '' ? 'missing network name' : JSON.stringify(name.slice(0, 100));
     throw new CniError(CNI_ERROR.INVALID_CONFIG, 'invalid network name', { details });
   }
-  const { prevResult, ...own } = reader.record();
+  const { prevResult: _, ...own } = reader.record();
+  const prevResult = reader.get('prevResult');
   const runtimeConfig = reader.get('runtimeConfig')?.record();
   return {
     ...own,
@@ -120,9 +121,9 @@ function readConfiguration(
     name,
     type: reader.get('type')?.string() ?? type ?? '',
     ...(runtimeConfig === undefined ? {} : { runtimeConfig }),
-    ...(prevResult === undefined || prevResult === null
+    ...(prevResult === undefined
       ? {}
-      : { prevResult: parseResult(prevResult, cniVersion, 'prevResult') }),
+      : { prevResult: parseResult(prevResult.value, cniVersion, 'prevResult') }),
     ...(command === 'GC' ? { 'cni.dev/valid-attachments': readAttachments(reader) } : {}),
   };
 }

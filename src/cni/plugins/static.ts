@@ -70,7 +70,7 @@ function format({ cidr, gateway }: StaticAddress): CniIp {
 
 /**
  * The configured addresses and those of CNI_ARGS; or only those of the capability `ips`,
- * or of `args.cni.ips`, if there are any.
+ * or of `args.cni.ips`, if there are any, which no gateway of CNI_ARGS concerns.
  */
 function readAddresses(call: PluginCall): StaticAddress[] {
   const config = readConfig(call);
@@ -81,8 +81,7 @@ function readAddresses(call: PluginCall): StaticAddress[] {
   const addresses =
     ips.length > 0
       ? ips.map((ip) => ({ cidr: readCidr(ip), gateway: undefined }))
-      : [...configured(config.required('ipam')), ...fromArgs(call)];
-  setGateways(call, addresses);
+      : withGateways(call, [...configured(config.required('ipam')), ...fromArgs(call)]);
   const v4 = addresses.filter(({ cidr }) => cidr.ip.length === 4).length;
   const several = Math.max(v4, addresses.length - v4) > 1;
   if (several && !isAtLeast(call.config.cniVersion, '0.3.0')) {
@@ -110,7 +109,7 @@ function fromArgs(call: PluginCall): StaticAddress[] {
 }
 
 /** A gateway of CNI_ARGS is that of each address whose network holds it. */
-function setGateways(call: PluginCall, addresses: StaticAddress[]): void {
+function withGateways(call: PluginCall, addresses: StaticAddress[]): StaticAddress[] {
   for (const text of listArg(call, 'GATEWAY')) {
     const gateway = parseIp(text);
     if (gateway === undefined) {
@@ -120,6 +119,7 @@ function setGateways(call: PluginCall, addresses: StaticAddress[]): void {
       if (containsIp(address.cidr, gateway)) address.gateway = gateway;
     }
   }
+  return addresses;
 }
 
 function listArg(call: PluginCall, key: string): string[] {

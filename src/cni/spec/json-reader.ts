@@ -7,7 +7,8 @@ const QUOTED = 200;
 /**
  * Takes JSON from outside apart. What is not as expected becomes a `CniError` with the
  * code given, whose message names the place: `result of plugin "x": ips[0].address …`.
- * As in Go, which plugins are written in, null counts as left out.
+ * As in Go, which plugins are written in, null counts as left out, and a key may be written
+ * in capitals.
  */
 export class JsonReader {
   readonly value: unknown;
@@ -22,8 +23,7 @@ export class JsonReader {
 
   /** The value of a key of this object, undefined if it is left out. */
   get(key: string): JsonReader | undefined {
-    const record = this.record();
-    const value = Object.hasOwn(record, key) ? record[key] : undefined;
+    const value = similarValue(this.record(), key);
     if (value === undefined || value === null) return undefined;
     return new JsonReader(value, `${this.#where}.${key}`, this.#cniCode);
   }
@@ -101,6 +101,14 @@ export class JsonReader {
       `expected ${expected}, got ${got.length > QUOTED ? `${got.slice(0, QUOTED)}…` : got}`,
     );
   }
+}
+
+/** The value of the key; or of one that differs from it in nothing but capitals. */
+function similarValue(record: Record<string, unknown>, key: string): unknown {
+  if (Object.hasOwn(record, key)) return record[key];
+  const lower = key.toLowerCase();
+  const similar = Object.keys(record).find((other) => other.toLowerCase() === lower);
+  return similar === undefined ? undefined : record[similar];
 }
 
 type Compact<T> = {

@@ -60,15 +60,13 @@ function parseInterface(reader: JsonReader): CniInterface {
   });
 }
 
+/** Plugins in use name interfaces that they do not list (host-device for a card without one): no interface, then. */
 function parseIp(reader: JsonReader, interfaces: number): CniIp {
-  const index = reader.get('interface');
-  if (index !== undefined && index.integer(0, UINT32) >= interfaces) {
-    throw index.error(`there is no interface ${index.value}`);
-  }
+  const index = reader.get('interface')?.integer(0, UINT32);
   return compact({
     address: reader.required('address').cidr(),
     gateway: reader.get('gateway')?.address(),
-    interface: index?.integer(0, UINT32),
+    interface: index === undefined || index >= interfaces ? undefined : index,
   });
 }
 

@@ -13,7 +13,7 @@ await using engine = await CniEngine.open({
   invoker: new ExecInvoker(),
 });
 const pod = {
-  ...{ containerId: 'c1', netns, podName: 'p', podNamespace: 'n', podUid: 'u' },
+  ...{ containerId: 'killed1', netns, podName: 'p', podNamespace: 'n', podUid: 'u' },
   portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' as const }],
 };
 await engine.attach(pod, NEVER);

@@ -8,7 +8,7 @@ await using engine = await openEngine(
   { path: (name) => join(directory, name) },
   JSON.parse(network),
 );
-const pod = podAttachment('c1', netns);
+const pod = podAttachment('killed2', netns);
 process.stdout.write('attach\n');
 await engine.attach(pod, NEVER);
 process.stdout.write('detach\n');

@@ -57,7 +57,7 @@ test.each(['attach-pod/record networks', 'attach-pod/add eth0', 'detach-pod/dele
   async (faultPoint) => {
     const netns = network.createPod('p');
     expect(await runDaemon(netns, faultPoint)).toBe('SIGKILL');
-    expect(await readdir(network.path('state/attachments'))).toEqual(['c1.json']);
+    expect(await readdir(network.path('state/attachments'))).toEqual(['killed1.json']);
     await nextStart();
     await expectNothingLeft();
   },

@@ -46,7 +46,8 @@ async function configure(file: string, name: string, types: readonly string[], m
   await rename(`${path}.new`, path);
 }
 
-function pod(id = 'c1', changes: Partial<PodAttachment> = {}): PodAttachment {
+/** Ids that no other test file has: an engine that starts kills plugins that work for its own. */
+function pod(id = 'e1', changes: Partial<PodAttachment> = {}): PodAttachment {
   return {
     containerId: id,
     netns: '',
@@ -124,7 +125,7 @@ describe('readiness', () => {
     await writeFile(plugins.path('conf/net/b.conf'), JSON.stringify({ type: 'b' }));
     await waitFor('its change to be seen', async () => (await engine.status(NEVER)).ready);
     await engine.attach(pod(), NEVER);
-    expect(await plugins.calls()).toEqual(['ADD a c1 eth0', 'ADD b c1 eth0']);
+    expect(await plugins.calls()).toEqual(['ADD a e1 eth0', 'ADD b e1 eth0']);
   });
 
   test('needs all plugins, and what they say of themselves', async () => {
@@ -154,15 +155,15 @@ describe('readiness', () => {
     await engine.attach(pod(), NEVER);
     expect(await readdir(plugins.path('conf'))).toEqual([]);
     await engine.setDefaultNetwork({ ...defaultNetwork, name: 'other' });
-    await engine.attach(pod('c2'), NEVER);
+    await engine.attach(pod('e2'), NEVER);
     await writeFile(plugins.path('conf/10.conflist'), 'broken');
     await waitFor('the file to be seen', async () => !(await engine.status(NEVER)).ready);
     expect((await readdir(plugins.path('cache/results'))).sort()).toEqual([
-      'other-c2-eth0',
-      'own-c1-eth0',
+      'other-e2-eth0',
+      'own-e1-eth0',
     ]);
     await engine.detach(pod(), NEVER);
-    expect(await readdir(plugins.path('cache/results'))).toEqual(['other-c2-eth0']);
+    expect(await readdir(plugins.path('cache/results'))).toEqual(['other-e2-eth0']);
   });
 });
 
@@ -179,7 +180,7 @@ describe('attach', () => {
     const annotations = { 'kubernetes.io/ingress-bandwidth': '10M', note: 'x' };
     const dns = { servers: ['10.0.0.1'], searches: ['a.b'], options: [] };
     const network = await engine.attach(
-      pod('c1', {
+      pod('e1', {
         portMappings: [
           { hostPort: 8080, containerPort: 80, protocol: 'tcp', hostIP: '' },
           { hostPort: 0, containerPort: 81, protocol: 'udp' },
@@ -190,7 +191,7 @@ describe('attach', () => {
     );
     expect(network.ips).toEqual(['10.0.0.2']);
     expect(await readFile(plugins.path('args'), 'utf8')).toBe(
-      'IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u-1',
+      'IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=e1;K8S_POD_UID=u-1',
     );
     expect((await plugins.input('a', 'ADD'))['runtimeConfig']).toEqual({
       portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }],
@@ -207,7 +208,7 @@ describe('attach', () => {
     const { logger, lines } = listener();
     const engine = await openEngine({ logger });
     const portMappings = [{ hostPort: 80, containerPort: 80, protocol: 'tcp' as const }];
-    await engine.attach(pod('c1', { portMappings }), NEVER);
+    await engine.attach(pod('e1', { portMappings }), NEVER);
     expect(lines.join()).toMatch(/asks for host ports/);
   });
 
@@ -228,8 +229,8 @@ describe('attach', () => {
     await engine.check(pod(), NEVER);
     await engine.detach(pod(), NEVER);
     expect(await plugins.calls()).toEqual([
-      ...['ADD a c1 eth0', 'ADD b c1 eth1', 'CHECK a c1 eth0', 'CHECK b c1 eth1'],
-      ...['DEL b c1 eth1', 'DEL a c1 eth0'],
+      ...['ADD a e1 eth0', 'ADD b e1 eth1', 'CHECK a e1 eth0', 'CHECK b e1 eth1'],
+      ...['DEL b e1 eth1', 'DEL a e1 eth0'],
     ]);
     expect(await records()).toEqual([]);
     await expect(engine.check(pod(), NEVER)).rejects.toMatchObject({ code: 'NOT_FOUND' });
@@ -247,8 +248,8 @@ describe('attach', () => {
       'Cannot attach pod "shop/web": Cannot add "eth1" on network "two": no room',
     );
     expect(await plugins.calls()).toEqual([
-      ...['ADD a c1 eth0', 'ADD a c1 eth1', 'ADD b c1 eth1'],
-      ...['DEL b c1 eth1', 'DEL a c1 eth1', 'DEL a c1 eth0'],
+      ...['ADD a e1 eth0', 'ADD a e1 eth1', 'ADD b e1 eth1'],
+      ...['DEL b e1 eth1', 'DEL a e1 eth1', 'DEL a e1 eth0'],
     ]);
     expect(await records()).toEqual([]);
     expect(await readdir(plugins.path('cache/results'))).toEqual([]);
@@ -275,7 +276,7 @@ describe('attach', () => {
     await waitFor('the plugin to run', async () => (await plugins.calls()).length > 0);
     abort.abort(new Error('the caller went away'));
     await expect(attached).rejects.toThrow('the caller went away');
-    expect(await plugins.calls()).toEqual(['ADD a c1 eth0', 'DEL a c1 eth0']);
+    expect(await plugins.calls()).toEqual(['ADD a e1 eth0', 'DEL a e1 eth0']);
     expect(await records()).toEqual([]);
   });
 
@@ -289,7 +290,7 @@ describe('attach', () => {
     ]);
     expect(both.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
     await expect(engine.attach(pod(), NEVER)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
-    expect(await plugins.calls()).toEqual(['ADD a c1 eth0']);
+    expect(await plugins.calls()).toEqual(['ADD a e1 eth0']);
   });
 
   test.each<[string, Partial<PodAttachment>]>([
@@ -306,7 +307,7 @@ describe('attach', () => {
     await plugins.addRecorder('a');
     await configure('1.conflist', 'one', ['a']);
     const engine = await openEngine();
-    await expect(engine.attach(pod('c1', changes), NEVER)).rejects.toMatchObject({ code });
+    await expect(engine.attach(pod('e1', changes), NEVER)).rejects.toMatchObject({ code });
     expect(await plugins.calls()).toEqual([]);
     expect(await records()).toEqual([]);
   });
@@ -333,11 +334,11 @@ describe('detach', () => {
     await expect(engine.detach(pod(), NEVER)).rejects.toThrow(
       /Cannot detach pod "shop\/web".*busy/,
     );
-    expect(await plugins.calls()).toEqual(['DEL a c1 eth0']);
+    expect(await plugins.calls()).toEqual(['DEL a e1 eth0']);
     await plugins.addRecorder('b');
     await plugins.forgetCalls();
     await engine.detach(pod(), NEVER);
-    expect(await plugins.calls()).toEqual(['DEL b c1 eth1']);
+    expect(await plugins.calls()).toEqual(['DEL b e1 eth1']);
     expect(await records()).toEqual([]);
   });
 
@@ -350,7 +351,7 @@ describe('detach', () => {
     await configure('1.conflist', 'new', ['b']);
     const second = await openEngine();
     await second.detach(pod(), NEVER);
-    expect(await plugins.calls()).toEqual(['ADD a c1 eth0', 'DEL a c1 eth0']);
+    expect(await plugins.calls()).toEqual(['ADD a e1 eth0', 'DEL a e1 eth0']);
     expect(await plugins.input('a', 'DEL')).toMatchObject({ name: 'one', mark: 'old' });
   });
 
@@ -360,8 +361,8 @@ describe('detach', () => {
     const engine = await openEngine();
     const netns = plugins.path('netns');
     for (const [id, isThere] of [
-      ['c1', true],
-      ['c2', false],
+      ['e1', true],
+      ['e2', false],
     ] as const) {
       createPinnedNamespace('net', netns);
       try {
@@ -387,12 +388,12 @@ describe('detach', () => {
     await configure('1.conflist', 'one', ['a']);
     const engine = await openEngine();
     await engine.attach(pod(), NEVER);
-    await engine.attach(pod('c11'), NEVER);
-    await spoil(plugins.path('state/attachments/c1.json'));
+    await engine.attach(pod('e11'), NEVER);
+    await spoil(plugins.path('state/attachments/e1.json'));
     await plugins.forgetCalls();
     await engine.detach(pod(), NEVER);
-    expect(await plugins.calls()).toEqual(['DEL a c1 eth0']);
-    expect(await readdir(plugins.path('cache/results'))).toEqual(['one-c11-eth0']);
+    expect(await plugins.calls()).toEqual(['DEL a e1 eth0']);
+    expect(await readdir(plugins.path('cache/results'))).toEqual(['one-e11-eth0']);
   });
 });
 
@@ -427,7 +428,7 @@ describe('garbage', () => {
     await (await openEngine()).attach(pod(), NEVER);
     await rm(plugins.path('conf/1.conflist'));
     await (await openEngine()).collectGarbage([], NEVER);
-    expect(await plugins.calls()).toEqual(['ADD a c1 eth0', 'DEL a c1 eth0']);
+    expect(await plugins.calls()).toEqual(['ADD a e1 eth0', 'DEL a e1 eth0']);
   });
 
   test('that an undo left behind is removed by the next collection', async () => {
@@ -437,14 +438,14 @@ describe('garbage', () => {
     const engine = await openEngine({ logger });
     await expect(engine.attach(pod(), NEVER)).rejects.toThrow('no');
     expect(lines.join()).toMatch(/cannot undo "add eth0" of attach-pod: .*: no/);
-    expect(await records()).toEqual(['c1.json']);
+    expect(await records()).toEqual(['e1.json']);
     await engine.collectGarbage([], NEVER);
     expect(lines.join()).toMatch(/cannot detach what is no pod any more, trying again later: .*no/);
     expect(lines.join()).toMatch(/cannot collect garbage of network "one", trying again later/);
-    expect(await records()).toEqual(['c1.json']);
+    expect(await records()).toEqual(['e1.json']);
     await plugins.addRecorder('a');
     await engine.collectGarbage([], NEVER);
-    expect(await plugins.calls()).toEqual(['DEL a c1 eth0', 'GC a']);
+    expect(await plugins.calls()).toEqual(['DEL a e1 eth0', 'GC a']);
     expect(await plugins.input('a', 'GC')).toMatchObject({ 'cni.dev/valid-attachments': [] });
     expect(await records()).toEqual([]);
   });
@@ -465,12 +466,12 @@ describe('garbage', () => {
 
   test('a record that cannot be read is set aside', async () => {
     await mkdir(plugins.path('state/attachments'), { recursive: true });
-    await writeFile(plugins.path('state/attachments/c1.json'), 'garbage');
-    await writeFile(plugins.path('state/attachments/c2.json.abc.tmp'), '');
+    await writeFile(plugins.path('state/attachments/e1.json'), 'garbage');
+    await writeFile(plugins.path('state/attachments/e2.json.abc.tmp'), '');
     const { logger, lines } = listener();
     const engine = await openEngine({ logger });
     await engine.collectGarbage([], NEVER);
-    expect(await records()).toEqual(['c1.json.unreadable']);
+    expect(await records()).toEqual(['e1.json.unreadable']);
     expect(lines.join()).toMatch(/set aside: /);
   });
 });

@@ -213,7 +213,7 @@ describe('bad luck', () => {
 
   test('the engine refuses a pod that is attached', async () => {
     await using engine = await openEngine(bench, stressNetwork(bench));
-    const pod = podAttachment('c1', bench.namespace());
+    const pod = podAttachment('killed3', bench.namespace());
     await engine.attach(pod, forever);
     await expect(engine.attach(pod, forever)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
     await engine.check(pod, forever);

@@ -25,6 +25,7 @@ import {
   Bench,
   clearOwnHost,
   enterOwnHost,
+  inside,
   REFERENCE,
   serveAddress,
 } from './plugin-harness.ts';
@@ -49,11 +50,15 @@ afterEach(async () => {
 interface Started {
   env?: Record<string, string>;
   input?: string;
+  /** What a shell is to do before, in a mount namespace of its own. */
+  before?: string;
 }
 
 /** Runs a launcher as any runtime does: by environment and standard input. */
-async function run(type: string, { env = {}, input = '' }: Started) {
-  const child = spawn(join(bin, type), {
+async function run(type: string, { env = {}, input = '', before }: Started) {
+  const shell = ['unshare', '--mount', 'sh', '-ec', `${before}\nexec "$0"`];
+  const [program = '', ...args] = [...(before === undefined ? [] : shell), join(bin, type)];
+  const child = spawn(program, args, {
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', CNI_PATH: bin, ...env },
   });
   child.stdin.on('error', () => {});
@@ -62,6 +67,48 @@ async function run(type: string, { env = {}, input = '' }: Started) {
   const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode];
   return { code, stderr, output: stdout === '' ? undefined : JSON.parse(stdout) };
 }
+
+describe('host-device, by the id that the runtime gives,', () => {
+  /** Calls it with a directory /sys/bus of the shell's making. */
+  function caller(deviceID: string, sysfs: string) {
+    const ipam = { type: 'static', addresses: [{ address: '10.78.0.5/24' }] };
+    const config = { cniVersion: '1.0.0', name: 'net', ipam, runtimeConfig: { deviceID } };
+    const netns = bench.namespace();
+    const env = { CNI_CONTAINERID: 'device1', CNI_NETNS: netns, CNI_IFNAME: 'eth0' };
+    return (command: string, more = {}) =>
+      run('host-device', {
+        env: { ...env, CNI_COMMAND: command },
+        input: JSON.stringify({ ...config, ...more }),
+        before: `mount -t tmpfs none /sys/bus\n${sysfs}`,
+      });
+  }
+
+  test('takes an auxiliary device', async () => {
+    inside(undefined, 'ip', 'link', 'add', 'dev9', 'type', 'veth', 'peer', 'name', 'peer9');
+    const id = 'mlx5_core.sf.4';
+    const call = caller(id, `mkdir -p /sys/bus/auxiliary/devices/${id}/net/dev9`);
+    expect((await call('ADD')).output).toMatchObject({
+      interfaces: [{ name: 'eth0' }],
+      ips: [{ address: '10.78.0.5/24', interface: 0 }],
+    });
+    expect(inside(undefined, 'ip', 'link')).not.toContain('dev9');
+    expect(await call('DEL')).toMatchObject({ code: 0 });
+    expect(inside(undefined, 'ip', 'link')).toContain('dev9');
+  });
+
+  test('gives a card that a program drives addresses, and no interface', async () => {
+    const device = '/sys/bus/pci/devices/0000:00:01.0';
+    const call = caller('0000:00:01.0', `mkdir -p ${device}; ln -s vfio-pci ${device}/driver`);
+    const { output: prevResult } = await call('ADD');
+    expect(prevResult).toEqual({
+      cniVersion: '1.0.0',
+      ips: [{ address: '10.78.0.5/24' }],
+      dns: {},
+    });
+    expect(await call('CHECK', { prevResult })).toMatchObject({ code: 0 });
+    expect(await call('DEL')).toMatchObject({ code: 0 });
+  });
+});
 
 describe('installing', () => {
   test('writes an executable for each plugin that needs no daemon', () => {

@@ -24,6 +24,8 @@ import {
 import { openPod, openPodIfExists } from './pod-namespace.ts';
 
 const PCI_DEVICES = '/sys/bus/pci/devices';
+/** Parts of a device which have a driver of their own: subfunctions of a card (`mlx5_core.sf.4`). */
+const AUXILIARY_DEVICES = '/sys/bus/auxiliary/devices';
 /** Drivers that keep a device for programs: the kernel has no link for it. */
 const USERSPACE_DRIVERS = ['vfio-pci', 'uio_pci_generic', 'igb_uio'];
 
@@ -89,7 +91,8 @@ interface Selector {
   readonly device: string | undefined;
   readonly mac: Buffer | undefined;
   readonly kernelPath: string | undefined;
-  readonly pci: string | undefined;
+  /** Its address on the PCI bus, or its name among the auxiliary devices. */
+  readonly id: string | undefined;
 }
 
 function readSelector(call: PluginCall): Selector {
@@ -100,7 +103,7 @@ function readSelector(call: PluginCall): Selector {
     device: text('device'),
     mac: macText === undefined ? undefined : parseMac(macText),
     kernelPath: text('kernelpath'),
-    pci: config.get('runtimeConfig')?.get('deviceID')?.string() || text('pciBusID'),
+    id: config.get('runtimeConfig')?.get('deviceID')?.string() || text('pciBusID'),
   };
   if (macText !== undefined && selector.mac === undefined) {
     throw invalidConfig(`${JSON.stringify(macText)} is not a MAC address`);
@@ -108,30 +111,30 @@ function readSelector(call: PluginCall): Selector {
   if (Object.values(selector).every((value) => value === undefined)) {
     throw invalidConfig('specify either "device", "hwaddr", "kernelpath" or "pciBusID"');
   }
-  const { kernelPath, pci } = selector;
+  const { kernelPath, id } = selector;
   if (kernelPath !== undefined && !normalize(kernelPath).startsWith('/sys/devices/')) {
     throw invalidConfig(`kernelpath ${JSON.stringify(kernelPath)} must begin with /sys/devices/`);
   }
-  if (pci !== undefined && !/^[\w.:-]+$/.test(pci)) {
-    throw invalidConfig(`${JSON.stringify(pci)} is no PCI address`);
+  if (id !== undefined && !/^[\w.:-]+$/.test(id)) {
+    throw invalidConfig(`${JSON.stringify(id)} is no PCI address`);
   }
   return selector;
 }
 
-async function isUserspace({ pci }: Selector): Promise<boolean> {
-  if (pci === undefined) return false;
-  const driver = await ifExists(readlink(join(PCI_DEVICES, pci, 'driver')));
+async function isUserspace({ id }: Selector): Promise<boolean> {
+  if (id === undefined) return false;
+  const driver = await ifExists(readlink(join(PCI_DEVICES, id, 'driver')));
   return driver !== undefined && USERSPACE_DRIVERS.includes(basename(driver));
 }
 
 async function findDevice(host: NetworkNamespace, selector: Selector): Promise<Link> {
-  const { device, mac, kernelPath, pci } = selector;
+  const { device, mac, kernelPath, id } = selector;
   const found =
     device !== undefined
       ? await host.findLink(device)
       : mac !== undefined
         ? (await host.links()).find((link) => link.mac.equals(mac))
-        : await linkIn(host, await netDirectory(kernelPath, pci));
+        : await linkIn(host, await netDirectory(kernelPath, id));
   if (found === undefined) throw new CniError(CNI_ERROR.INTERNAL, 'Cannot find the host device');
   return found;
 }
@@ -139,14 +142,16 @@ async function findDevice(host: NetworkNamespace, selector: Selector): Promise<L
 /** The directory of sysfs that holds the device's links. */
 async function netDirectory(
   kernelPath: string | undefined,
-  pci: string | undefined,
+  id: string | undefined,
 ): Promise<string> {
   if (kernelPath !== undefined) return join(kernelPath, 'net');
-  const device = join(PCI_DEVICES, pci ?? '');
-  const virtio = (await ifExists(readdir(device)))?.find((name) => name.startsWith('virtio'));
-  const plain = join(device, 'net');
-  const hasPlain = (await ifExists(readdir(plain))) !== undefined;
-  return hasPlain || virtio === undefined ? plain : join(device, virtio, 'net');
+  const device = join(PCI_DEVICES, id ?? '');
+  const entries = await ifExists(readdir(device));
+  if (entries === undefined) return join(AUXILIARY_DEVICES, id ?? '', 'net');
+  const virtio = entries.find((name) => name.startsWith('virtio'));
+  return entries.includes('net') || virtio === undefined
+    ? join(device, 'net')
+    : join(device, virtio, 'net');
 }
 
 async function linkIn(host: NetworkNamespace, directory: string): Promise<Link | undefined> {
@@ -204,13 +209,15 @@ async function moveOut(
   );
 }
 
-/** A device without a link still stands for the interface that the addresses are for. */
+/** A device without a link has addresses, which are for the program that drives it, and no interface. */
 function resultOf(call: PluginCall, link: Link | undefined, addresses: CniResult): CniResult {
-  const of = link === undefined ? {} : { mac: formatMac(link.mac), mtu: link.mtu };
+  const dns = readDns(readConfig(call).get('dns'));
+  if (link === undefined) return { ...addresses, dns };
+  const { name, mtu } = link;
   return {
     ...addresses,
-    interfaces: [{ name: call.ifname, ...of, sandbox: call.netns }],
+    interfaces: [{ name, mac: formatMac(link.mac), mtu, sandbox: call.netns }],
     ips: addresses.ips.map((ip) => ({ ...ip, interface: 0 })),
-    dns: readDns(readConfig(call).get('dns')),
+    dns,
   };
 }

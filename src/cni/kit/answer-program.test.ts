@@ -118,6 +118,12 @@ test('GC and STATUS succeed where a plugin has nothing to do for them', async ()
   }
 });
 
+test('a key may be repeated where only the last one counts', async () => {
+  const text =
+    '{"cniVersion":"1.0.0","name":"x","sysctl":{"a":"b"},"y":[{"a":1,"a":2},{"a":3}],"name":"net"}';
+  expect((await answer({ config: text })).calls[0]?.config).toMatchObject({ name: 'net' });
+});
+
 test('VERSION tells the versions without a configuration', async () => {
   const env = { CNI_COMMAND: 'VERSION', CNI_PATH: undefined };
   expect((await answer({ env, config: '' })).output).toMatchObject({ cniVersion: '1.1.0' });
@@ -151,6 +157,7 @@ test.each<[number, RegExp, Given]>([
   [6, /standard input is empty/, { config: '' }],
   [6, /cannot read/, { config: '{"cniVersion":' }],
   [6, /an object/, { config: '[]' }],
+  [6, /"a.b" is duplicated/, { config: '{"x":["sysctl"],"sysctl":{"a.b":"{","c":"","a.b":"1"}}' }],
   [6, /cniVersion/, { config: { cniVersion: 1 } }],
   [6, /runtimeConfig/, { config: { runtimeConfig: 'x' } }],
   [6, /prevResult/, { config: { prevResult: { ips: 'x' } } }],

@@ -18,6 +18,7 @@ import {
   parseResult,
   type ValidAttachment,
 } from '../spec/index.ts';
+import { repeatedKey } from './repeated-key.ts';
 
 /** What a plugin program is started with. */
 export interface ProgramInput {
@@ -106,6 +107,8 @@ function readConfiguration(
   type: string | undefined,
 ): PluginConfig {
   const reader = new JsonReader(parse(text), 'network configuration', CNI_ERROR.DECODING_FAILURE);
+  const sysctl = repeatedKey(text, 'sysctl');
+  if (sysctl !== undefined) throw reader.error(`sysctl ${JSON.stringify(sysctl)} is duplicated`);
   const cniVersion = readVersion(command, reader);
   const name = reader.get('name')?.string() ?? '';
   if (!isCniName(name)) {

@@ -230,11 +230,14 @@ describe('the result cache', () => {
   });
 
   test.each(['', '{', '[]', '{"kind":"cniCacheV1"}', '{"ips":[{"address":7}]}'])(
-    'that holds %j does not keep a DEL from succeeding',
+    'that holds %j makes CHECK fail, but not DEL',
     async (content) => {
       await plugins.addRecorder('a');
       await mkdir(plugins.path('cache/results'), { recursive: true });
       await writeFile(plugins.path('cache/results/net-c1-eth0'), content);
+      const check = runtime().checkNetworkList(list('1.0.0', ['a']), attachment, NEVER);
+      await expect(check).rejects.toThrow(/^Cached result ".*net-c1-eth0"/);
+      expect(await plugins.calls()).toEqual([]);
       await runtime().delNetworkList(list('1.0.0', ['a']), attachment, NEVER);
       expect((await plugins.input('a', 'DEL'))['prevResult']).toBeUndefined();
       expect(await readdir(plugins.path('cache/results'))).toEqual([]);

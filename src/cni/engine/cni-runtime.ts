@@ -96,8 +96,9 @@ export class CniRuntime {
   }
 
   /**
-   * CHECK: fails if the network of a container is not as ADD made it. Does nothing with
-   * `disableCheck`; configurations older than 0.4.0 cannot be checked and fail.
+   * CHECK: fails if the network of a container is not as ADD made it, or if the cached
+   * result cannot be read. Does nothing with `disableCheck`; configurations older than 0.4.0
+   * cannot be checked and fail.
    */
   async checkNetworkList(
     list: NetworkList,
@@ -111,7 +112,7 @@ export class CniRuntime {
     }
     if (list.disableCheck) return;
     await using _ = await this.#enter(list, attachment, signal);
-    const cached = await this.cache.read(list.name, attachment, list.cniVersion);
+    const cached = await this.cache.readStrictly(list.name, attachment, list.cniVersion);
     for (const plugin of list.plugins) {
       const prevResult = cached?.result;
       await this.#plugins.call('CHECK', { list, plugin, signal }, { attachment, prevResult });

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errnoOf, ifExists, messageOf, sleep, traceContext } from '../../base/index.ts';
+import { errnoOf, ifExists, sleep, traceContext } from '../../base/index.ts';
 import { type RunResult, run } from '../../linux/index.ts';
 import {
   CNI_ERROR,
@@ -15,6 +15,7 @@ import {
   type PluginCall,
   type PluginConfig,
   type PluginInvoker,
+  parseJson,
   parseResult,
 } from '../spec/index.ts';
 import { callInSpan } from './call-span.ts';
@@ -170,15 +171,4 @@ function formatInput(config: PluginConfig): string {
   const { prevResult, ...rest } = config;
   if (prevResult === undefined) return JSON.stringify(rest);
   return JSON.stringify({ ...rest, prevResult: formatResult(prevResult, config.cniVersion) });
-}
-
-function parseJson(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
-    throw new CniError(CNI_ERROR.DECODING_FAILURE, what, {
-      details: text === '' ? 'it printed nothing' : `${messageOf(error)}: ${JSON.stringify(shown)}`,
-    });
-  }
 }

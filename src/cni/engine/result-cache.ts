@@ -16,6 +16,7 @@ import {
   formatResult,
   JsonReader,
   OLDEST_VERSION,
+  parseJson,
   parseResult,
 } from '../spec/index.ts';
 import { type Attachment, attachmentFileName, readPair } from './attachment.ts';
@@ -77,6 +78,15 @@ export class ResultCache {
     return this.#readFile(this.#path(network, attachment), { network, version, ...attachment });
   }
 
+  /** As `read`, but fails where there is something that cannot be read: CHECK compares with it. */
+  async readStrictly(
+    network: string,
+    attachment: Pick<Attachment, 'containerId' | 'ifname'>,
+    version: CniVersion,
+  ): Promise<CachedAttachment | undefined> {
+    return parseFile(this.#path(network, attachment), { network, version, ...attachment });
+  }
+
   async remove(
     network: string,
     attachment: Pick<Attachment, 'containerId' | 'ifname'>,
@@ -115,8 +125,7 @@ export class ResultCache {
 
   async #readFile(path: string, expected?: Expected): Promise<CachedAttachment | undefined> {
     try {
-      const text = await readTextIfExists(path);
-      return text === undefined ? undefined : parseEntry(text, `Cached result "${path}"`, expected);
+      return await parseFile(path, expected);
     } catch (error) {
       this.#logger.warn({ path, error }, `ignoring a cached result: ${messageOf(error)}`);
       return undefined;
@@ -131,12 +140,22 @@ interface Expected {
   version: CniVersion;
 }
 
+async function parseFile(
+  path: string,
+  expected: Expected | undefined,
+): Promise<CachedAttachment | undefined> {
+  const text = await readTextIfExists(path);
+  if (text === undefined) return undefined;
+  const what = `Cached result "${path}"`;
+  return parseEntry(parseJson(text, what), what, expected);
+}
+
 function parseEntry(
-  text: string,
+  json: unknown,
   what: string,
   expected: Expected | undefined,
 ): CachedAttachment | undefined {
-  const reader = new JsonReader(JSON.parse(text), what, CNI_ERROR.DECODING_FAILURE);
+  const reader = new JsonReader(json, what, CNI_ERROR.DECODING_FAILURE);
   const version = expected?.version ?? OLDEST_VERSION;
   if (reader.get('kind')?.value !== KIND) {
     // Before the cache had a form, the bare result stood in the file.

@@ -1,5 +1,5 @@
-import { parseCidr, parseIp } from '../../base/index.ts';
-import { CniError } from './error.ts';
+import { messageOf, parseCidr, parseIp } from '../../base/index.ts';
+import { CNI_ERROR, CniError } from './error.ts';
 
 /** Characters of a foreign value that a message quotes. */
 const QUOTED = 200;
@@ -100,6 +100,18 @@ export class JsonReader {
     return this.error(
       `expected ${expected}, got ${got.length > QUOTED ? `${got.slice(0, QUOTED)}…` : got}`,
     );
+  }
+}
+
+/** JSON text from outside. `what` names it in the `CniError` (decoding failure) that it may come to. */
+export function parseJson(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const shown = text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
+    throw new CniError(CNI_ERROR.DECODING_FAILURE, what, {
+      details: text === '' ? 'it is empty' : `${messageOf(error)}: ${JSON.stringify(shown)}`,
+    });
   }
 }
 

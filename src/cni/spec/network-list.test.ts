@@ -10,7 +10,7 @@ const plugins = [
 describe('network lists', () => {
   test('a list', () => {
     const list = parseNetworkList(
-      { cniVersion: '1.0.0', name: 'n', disableCheck: 'true', disableGC: true, plugins },
+      { cniVersion: '1.0.0', name: 'n', disableCheck: 'True', disableGC: true, plugins },
       'it',
     );
     expect(list).toMatchObject({
@@ -80,6 +80,10 @@ describe('network lists', () => {
     ],
     [{ name: 'n', cniVersion: '2.0.0', plugins }, /version "2\.0\.0" is not known/],
     [{ name: 'n', cniVersion: 1, plugins }, /cniVersion: expected a string/],
+    [
+      { name: 'n', cniVersion: '1.0.0', cniVersions: ['1.0.f'], plugins },
+      /cniVersions\[0\]: "1\.0\.f" is no version/,
+    ],
     [{ name: 'n', disableCheck: 'maybe', plugins }, /disableCheck: expected true or false/],
   ])('%j is refused', (json, message) => {
     expect(() => parseNetworkList(json, 'Network "x"')).toThrow(CniError);

@@ -1,7 +1,7 @@
 import { CNI_ERROR } from './error.ts';
 import { JsonReader } from './json-reader.ts';
 import { checkPluginType, isCniName } from './names.ts';
-import { type CniVersion, newestOf, OLDEST_VERSION } from './versions.ts';
+import { type CniVersion, isVersion, newestOf, OLDEST_VERSION } from './versions.ts';
 
 /** One plugin of a network: its configuration as the administrator wrote it. */
 export interface NetworkPlugin {
@@ -83,18 +83,25 @@ function readName(reader: JsonReader): string {
 /** The newest known version of `cniVersion` and `cniVersions`; newer ones in the latter do no harm. */
 function readVersion(reader: JsonReader): CniVersion {
   const own = reader.get('cniVersion')?.string() || undefined;
-  const others = reader.get('cniVersions')?.strings() ?? [];
+  const others = reader.get('cniVersions')?.items().map(readOtherVersion) ?? [];
   const version = newestOf([...others, own ?? (others.length === 0 ? OLDEST_VERSION : '')]);
   if (version !== undefined) return version;
   const named = [own, ...others].filter((text) => text !== undefined).join('", "');
   throw reader.error(`its CNI version "${named.slice(0, 100)}" is not known`);
 }
 
-/** A flag, which the specification allows to be written as a string too. */
+function readOtherVersion(reader: JsonReader): string {
+  const version = reader.string();
+  if (isVersion(version)) return version;
+  throw reader.error(`"${version.slice(0, 50)}" is no version`);
+}
+
+/** A flag, which the specification allows to be written as a string too; libcni, in capitals. */
 function readFlag(reader: JsonReader, key: string): boolean {
   const flag = reader.get(key);
-  if (flag?.value === 'true') return true;
-  if (flag?.value === 'false') return false;
+  const text = typeof flag?.value === 'string' ? flag.value.toLowerCase() : undefined;
+  if (text === 'true') return true;
+  if (text === 'false') return false;
   return flag?.boolean() ?? false;
 }
 

@@ -23,6 +23,11 @@ export function isCniVersion(version: unknown): version is CniVersion {
   return CNI_VERSIONS.some((known) => known === version);
 }
 
+/** Whether it has the form of a version, known or not. */
+export function isVersion(text: string): boolean {
+  return /^\d+(\.\d+){0,2}$/.test(text);
+}
+
 /** Whether `version` is `minimum` or newer. */
 export function isAtLeast(version: CniVersion, minimum: CniVersion): boolean {
   return CNI_VERSIONS.indexOf(version) >= CNI_VERSIONS.indexOf(minimum);

@@ -173,6 +173,15 @@ describe('a launcher', () => {
     expect(output.supportedVersions).toContain('1.1.0');
   });
 
+  test.each([
+    [{ CNI_COMMAND: 'VERSION' }, '"cniVersion":"1.1.0"'],
+    [{ CNI_COMMAND: 'ADD' }, '[CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH] missing'],
+  ])('does not wait for input with %j', async (env, answer) => {
+    const child = spawn(join(bin, 'host-local'), { env });
+    expect(await text(child.stdout)).toContain(answer);
+    child.stdin.end();
+  });
+
   test('without a command tells what it is', async () => {
     const { code, stderr } = await run('portmap', {});
     expect(code).toBe(0);

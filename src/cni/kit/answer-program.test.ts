@@ -110,11 +110,22 @@ test('GC and STATUS succeed where a plugin has nothing to do for them', async ()
       { add, del, check },
       {
         env: { ...VARIABLES, CNI_COMMAND: command },
-        text: JSON.stringify({ ...CONFIG, 'cni.dev/attachments': [] }),
+        text: JSON.stringify(CONFIG),
       },
       { delegates: nobody, signal: NEVER },
     );
     expect(code).toBe(0);
+  }
+});
+
+test('GC is told the attachments under either key, and none if there is none', async () => {
+  const valid = [{ containerID: 'a', ifname: 'eth0' }];
+  const keys = ['cni.dev/valid-attachments', 'cni.dev/attachments'];
+  for (const config of [...keys.map((key) => ({ [key]: valid })), {}]) {
+    const { code, calls } = await answer({ env: { CNI_COMMAND: 'GC' }, config });
+    const expected = Object.keys(config).length === 0 ? [] : valid;
+    expect(code).toBe(0);
+    expect(calls[0]?.config['cni.dev/valid-attachments']).toEqual(expected);
   }
 });
 
@@ -167,7 +178,9 @@ test.each<[number, RegExp, Given]>([
   [1, /does not allow GC/, { env: { CNI_COMMAND: 'GC' }, config: { cniVersion: '1.0.0' } }],
   [7, /missing network name/, { config: { name: undefined } }],
   [7, /invalid network name/, { config: { name: '../x' } }],
-  [7, /valid-attachments/, { env: { CNI_COMMAND: 'GC' } }],
+  [7, /network name/, { config: { name: 'te%%st', cniVersion: '9.9.9' } }],
+  [6, /"new" is no version/, { env: { CNI_COMMAND: 'CHECK' }, config: { cniVersion: 'new' } }],
+  [1, /config is "new"/, { config: { cniVersion: 'new' } }],
 ])('error %i: %s', async (code, message, given) => {
   const { calls, output, ...ended } = await answer(given);
   expect(ended.code).toBe(1);

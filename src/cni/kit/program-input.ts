@@ -11,6 +11,7 @@ import {
   isAtLeast,
   isCniName,
   isCniVersion,
+  isVersion,
   JsonReader,
   OLDEST_VERSION,
   type PluginCall,
@@ -109,12 +110,12 @@ function readConfiguration(
   const reader = new JsonReader(parse(text), 'network configuration', CNI_ERROR.DECODING_FAILURE);
   const sysctl = repeatedKey(text, 'sysctl');
   if (sysctl !== undefined) throw reader.error(`sysctl ${JSON.stringify(sysctl)} is duplicated`);
-  const cniVersion = readVersion(command, reader);
   const name = reader.get('name')?.string() ?? '';
   if (!isCniName(name)) {
     const details = name === '' ? 'missing network name' : JSON.stringify(name.slice(0, 100));
     throw new CniError(CNI_ERROR.INVALID_CONFIG, 'invalid network name', { details });
   }
+  const cniVersion = readVersion(command, reader);
   const { prevResult: _, ...own } = reader.record();
   const prevResult = reader.get('prevResult');
   const runtimeConfig = reader.get('runtimeConfig')?.record();
@@ -143,23 +144,23 @@ function parse(text: string): unknown {
 
 function readVersion(command: CniCommand, reader: JsonReader): CniVersion {
   const version = reader.get('cniVersion')?.string() || OLDEST_VERSION;
+  const since = SINCE[command];
+  if (since !== undefined && !isVersion(version)) {
+    throw reader.error(`cniVersion ${JSON.stringify(version.slice(0, 50))} is no version`);
+  }
   if (!isCniVersion(version)) {
     throw incompatible(
       `config is ${JSON.stringify(version.slice(0, 50))}, known are "${CNI_VERSIONS.join('", "')}"`,
     );
   }
-  const since = SINCE[command];
   if (since === undefined || isAtLeast(version, since)) return version;
   throw incompatible(`config version "${version}" does not allow ${command}`);
 }
 
-/** Without the list, all would be garbage: it must be there, though it may be empty. */
+/** Left out, there are none and all is garbage: so `cnitool gc` asks. */
 function readAttachments(reader: JsonReader): ValidAttachment[] {
   const list = reader.get('cni.dev/valid-attachments') ?? reader.get('cni.dev/attachments');
-  if (list === undefined) {
-    throw new CniError(CNI_ERROR.INVALID_CONFIG, 'GC without "cni.dev/valid-attachments"');
-  }
-  return list.items().map((item) => ({
+  return (list?.items() ?? []).map((item) => ({
     containerID: item.required('containerID').string(),
     ifname: item.required('ifname').string(),
   }));

@@ -1,8 +1,10 @@
 import { fstatSync, readSync } from 'node:fs';
+import { addAbortSignal } from 'node:stream';
 import { errnoOf, KeelsonError, sleep } from '../../base/index.ts';
 import { ExecInvoker } from '../engine/exec-invoker.ts';
 import {
   CNI_ERROR,
+  type CniCommand,
   CniError,
   formatError,
   NEWEST_VERSION,
@@ -10,9 +12,13 @@ import {
 } from '../spec/index.ts';
 import { answerProgram, type ProgramAnswer } from './answer-program.ts';
 import type { PluginProgram } from './plugin-program.ts';
+import { readCommand } from './program-input.ts';
 
 /** Bytes that the configuration may have: a GC names every attachment. */
 const LARGEST_INPUT = 64 * 1024 * 1024;
+
+/** Milliseconds for which VERSION waits for standard input. */
+const PATIENCE = 200;
 
 /** Milliseconds until standard input that has nothing yet is read again. */
 const INPUT_PAUSE = 2;
@@ -31,10 +37,47 @@ export async function servePlugin(
   delegates: PluginInvoker = new ExecInvoker(),
 ): Promise<never> {
   process.on('uncaughtException', (error) => void end(accident(error)));
-  const text = process.env['CNI_COMMAND'] ? await readInput() : '';
+  const command = commandOf(process.env);
+  const text =
+    command === undefined ? '' : command === 'VERSION' ? await readOffered() : await readInput();
   if (typeof text !== 'string') return await end(text);
   const signal = terminated();
   return await end(await answerProgram(program, { env: process.env, text }, { delegates, signal }));
+}
+
+/** Undefined where the environment is not complete: that is told without waiting for input. */
+function commandOf(env: NodeJS.ProcessEnv): CniCommand | undefined {
+  try {
+    return readCommand({ env, text: '' });
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The JSON that VERSION may be given on standard input. Who asks by hand gives none, and
+ * leaves it open.
+ */
+async function readOffered(): Promise<string> {
+  let text = '';
+  try {
+    for await (const chunk of addAbortSignal(AbortSignal.timeout(PATIENCE), process.stdin)) {
+      text += chunk;
+      if (text.length > LARGEST_INPUT || isJson(text)) break;
+    }
+  } catch {
+    // None, or none in time: the versions can be told all the same.
+  }
+  return text;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** All of standard input: read at once, because a stream for it would take longer to set up. */

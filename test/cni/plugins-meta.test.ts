@@ -220,6 +220,49 @@ describe('bandwidth', () => {
     }
   });
 
+  test.each([
+    ['unshapedSubnets', '1:1', 'default 0x30'],
+    ['shapedSubnets', '1:30', 'default 0x1'],
+  ])('%s puts what goes there into class %s', async (key, ofSubnets, others) => {
+    const mine = await pod(undefined);
+    const config: Config = {
+      type: 'bandwidth',
+      [key]: ['10.66.1.77/16', 'fd00:db8:abcd:1234:e000::/68'],
+      runtimeConfig: { bandWidth: { ...limits, egressBurst: 800_000 } },
+    };
+    const interfaces = (await runOn(mine, 'ADD', config))?.['interfaces'];
+    const server = serveAddress(mine.netns, 80);
+    for (let asked = 0; asked < 5; asked++) {
+      expect(await ask(ownHost(), '10.66.1.5', 80)).toBe('10.66.1.1');
+    }
+    server.close();
+    for (const [name, rate] of [
+      [interfaces[1].name, '8Mbit'],
+      [interfaces[3].name, '16Mbit'],
+    ]) {
+      const tc = (...args: string[]) => inside(undefined, 'tc', ...args, 'dev', name);
+      expect(tc('qdisc', 'show')).toMatch(new RegExp(`htb 1: root .* ${others} `));
+      const classes = tc('-s', 'class', 'show');
+      expect(classes).toMatch(
+        new RegExp(`htb 1:30 root .*rate ${rate} ceil ${rate} burst 100000b`),
+      );
+      // Neighbours are searched for in the other class, with some packets.
+      const sent = classes.split('class').find((text) => text.includes(`htb ${ofSubnets} `));
+      expect(Number(/Sent \d+ bytes (\d+) pkt/.exec(sent ?? '')?.[1])).toBeGreaterThan(15);
+      expect(tc('filter', 'show').match(/\S+ at \d+|flowid \S+/g)).toEqual([
+        `flowid ${ofSubnets}`,
+        ...['fd000db8/ffffffff at 24', 'abcd1234/ffffffff at 28', 'e0000000/f0000000 at 32'],
+        `flowid ${ofSubnets}`,
+        '0a420000/ffff0000 at 16',
+      ]);
+    }
+    await ours.check(config, { ...mine, prevResult: { ...mine.prevResult, interfaces } });
+    const faster = { ...config, ingressRate: 1000, ingressBurst: 1000 };
+    await expect(ours.check(faster, mine)).rejects.toThrow('no class of 125 bytes per second');
+    await runOn(mine, 'DEL', config);
+    expect(inside(undefined, 'ip', 'link')).not.toContain('bwp');
+  });
+
   test('traffic still flows both ways', async () => {
     const mine = await pod(undefined);
     await runOn(mine, 'ADD', { type: 'bandwidth', ...limits });
@@ -235,7 +278,8 @@ describe('bandwidth', () => {
     ['ingressBurst must also be set', { ingressRate: 8 }],
     ['egressRate must also be set', { egressBurst: 8 }],
     ['more than 4 GiB', { egressRate: 800, egressBurst: 40_000_000_000 }],
-    ['Unsupported field "shapedSubnets"', { ...limits, shapedSubnets: ['10.0.0.0/8'] }],
+    ['not both', { ...limits, shapedSubnets: ['10.0.0.0/8'], unshapedSubnets: ['fd00::/8'] }],
+    ['prefix', { ...limits, unshapedSubnets: ['10.0.0.0'] }],
   ])('refuses a configuration: %s', async (message, more) => {
     await expect(
       runOn(await pod(undefined), 'ADD', { type: 'bandwidth', ...more }),

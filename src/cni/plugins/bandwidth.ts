@@ -1,12 +1,19 @@
 import { createHash } from 'node:crypto';
+import type { Cidr } from '../../base/index.ts';
 import {
+  addClass,
+  addClasses,
   addIngressQdisc,
   addTokenBucket,
+  classifyDestination,
   createLink,
+  decodeClass,
   decodeQdisc,
   formatMac,
   type Link,
+  listClasses,
   listQdiscs,
+  type NetlinkRequest,
   NetworkNamespace,
   redirectIngress,
   type TokenBucket,
@@ -18,6 +25,7 @@ import {
   type Plugin,
   type PluginCall,
 } from '../spec/index.ts';
+import { readCidr } from './addresses.ts';
 import {
   checkFailed,
   definePlugin,
@@ -33,10 +41,24 @@ const LATENCY = 0.025;
 const UINT32 = 0xffffffff;
 const IFNAME_LENGTH = 15;
 
+/** The classes where not all traffic is limited alike, by the reference's numbers. */
+const UNSHAPED = 1;
+const SHAPED = 48;
+/** More than any link does, in bytes per second: no limit. */
+const UNLIMITED = { rate: 12_500_000_000n, burst: 1_000_000 };
+
 /** Limits per direction, as the pod sees it: ingress is what it gets. */
 interface Bandwidth {
   readonly ingress: TokenBucket | undefined;
   readonly egress: TokenBucket | undefined;
+  /** Left out, all traffic is limited. */
+  readonly subnets: Subnets | undefined;
+}
+
+/** Destinations that alone are limited, or alone are not. */
+interface Subnets {
+  readonly shaped: boolean;
+  readonly networks: readonly Cidr[];
 }
 
 /**
@@ -47,16 +69,21 @@ export function bandwidth(): Plugin {
   return definePlugin('bandwidth', {
     async add(call) {
       const limits = readBandwidth(call);
-      const { ingress, egress } = limits;
+      const { ingress, egress, subnets } = limits;
       if (ingress === undefined && egress === undefined) {
         return call.config.prevResult ?? requirePrevResult(call);
       }
       const result = structuredClone(requirePrevResult(call));
       using host = NetworkNamespace.current();
       const veth = await hostVeth(host, call);
-      if (ingress !== undefined) await host.change(addTokenBucket(veth.index, ingress));
+      if (ingress !== undefined) await host.change(...shape(veth.index, ingress, subnets));
       if (egress !== undefined) {
-        const ifb = await addEgress(host, veth, egress, ifbName(call));
+        const ifb = await addIfb(host, veth, ifbName(call));
+        await host.change(
+          ...shape(ifb.index, egress, subnets),
+          addIngressQdisc(veth.index),
+          redirectIngress(veth.index, ifb.index),
+        );
         result.interfaces.push({ name: ifb.name, mac: formatMac(ifb.mac) });
       }
       return result;
@@ -68,33 +95,35 @@ export function bandwidth(): Plugin {
     },
 
     async check(call) {
-      const { ingress, egress } = readBandwidth(call);
+      const { ingress, egress, subnets } = readBandwidth(call);
       requirePrevResult(call);
       using host = NetworkNamespace.current();
-      if (ingress !== undefined) await checkBucket(host, await hostVeth(host, call), ingress);
+      const checkShape = subnets === undefined ? checkBucket : checkClass;
+      if (ingress !== undefined) await checkShape(host, await hostVeth(host, call), ingress);
       if (egress === undefined) return;
       const ifb = await host.findLink(ifbName(call));
       if (ifb === undefined) throw checkFailed(`interface "${ifbName(call)}" not found`);
-      await checkBucket(host, ifb, egress);
+      await checkShape(host, ifb, egress);
     },
   });
 }
 
-async function addEgress(
-  host: NetworkNamespace,
-  veth: Link,
-  bucket: TokenBucket,
-  name: string,
-): Promise<Link> {
+/** The limit of what leaves a link. */
+function shape(link: number, bucket: TokenBucket, subnets: Subnets | undefined): NetlinkRequest[] {
+  if (subnets === undefined) return [addTokenBucket(link, bucket)];
+  const [minor, others] = subnets.shaped ? [SHAPED, UNSHAPED] : [UNSHAPED, SHAPED];
+  return [
+    addClasses(link, others),
+    addClass(link, UNSHAPED, UNLIMITED),
+    addClass(link, SHAPED, bucket),
+    ...subnets.networks.map((network) => classifyDestination(link, network, minor)),
+  ];
+}
+
+async function addIfb(host: NetworkNamespace, veth: Link, name: string): Promise<Link> {
   const { mtu, txQueueLength } = veth;
   await host.change(createLink({ name, kind: { type: 'ifb' }, mtu, txQueueLength, up: true }));
-  const ifb = await host.link(name);
-  await host.change(
-    addTokenBucket(ifb.index, bucket),
-    addIngressQdisc(veth.index),
-    redirectIngress(veth.index, ifb.index),
-  );
-  return ifb;
+  return host.link(name);
 }
 
 /** The keys of the configuration, or else those of the capability. */
@@ -103,13 +132,23 @@ function readBandwidth(call: PluginCall): Bandwidth {
   const keys = ['ingressRate', 'ingressBurst', 'egressRate', 'egressBurst'];
   const own = keys.some((key) => config.get(key) !== undefined);
   const reader = own ? config : config.get('runtimeConfig')?.get('bandwidth');
-  for (const key of ['unshapedSubnets', 'shapedSubnets']) {
-    if ((reader?.get(key)?.items() ?? []).length === 0) continue;
-    throw new CniError(CNI_ERROR.UNSUPPORTED_FIELD, `Unsupported field "${key}"`, {
-      details: 'all traffic of a container is limited alike',
-    });
+  return {
+    ingress: readBucket(reader, 'ingress'),
+    egress: readBucket(reader, 'egress'),
+    subnets: readSubnets(reader) ?? readSubnets(config),
+  };
+}
+
+/** Rates may be the runtime's, while the configuration says what they are for. */
+function readSubnets(reader: JsonReader | undefined): Subnets | undefined {
+  const [shaped = [], unshaped = []] = ['shapedSubnets', 'unshapedSubnets'].map((key) =>
+    (reader?.get(key)?.items() ?? []).map(readCidr),
+  );
+  if (shaped.length > 0 && unshaped.length > 0) {
+    throw invalidConfig('there may be shapedSubnets or unshapedSubnets, not both');
   }
-  return { ingress: readBucket(reader, 'ingress'), egress: readBucket(reader, 'egress') };
+  if (shaped.length > 0) return { shaped: true, networks: shaped };
+  return unshaped.length > 0 ? { shaped: false, networks: unshaped } : undefined;
 }
 
 /** Rates are bits per second, bursts bits. */
@@ -163,5 +202,17 @@ async function checkBucket(
   const bucket = found?.tokenBucket;
   if (bucket?.rate !== expected.rate || bucket.limit !== expected.limit) {
     throw checkFailed(`"${link.name}" is not limited to ${expected.rate} bytes per second`);
+  }
+}
+
+async function checkClass(
+  host: NetworkNamespace,
+  link: Link,
+  expected: TokenBucket,
+): Promise<void> {
+  const classes = await host.route.dump(listClasses(link.index), ({ body }) => decodeClass(body));
+  const found = classes.find(({ kind, minor }) => kind === 'htb' && minor === SHAPED);
+  if (found?.rate !== expected.rate) {
+    throw checkFailed(`"${link.name}" has no class of ${expected.rate} bytes per second`);
   }
 }

@@ -1,5 +1,6 @@
 export * from './addresses.ts';
 export * from './bridge-ports.ts';
+export * from './bucket-classes.ts';
 export * from './connection-tracking.ts';
 export type { IpvlanMode, LinkKind, MacvlanMode, VethPeer } from './link-kinds.ts';
 export * from './links.ts';

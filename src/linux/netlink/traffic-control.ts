@@ -1,5 +1,6 @@
 import { AttributeMap, bytes, encodeAttributes, nested, text, u32, u64 } from './attributes.ts';
 import { NLM_F, type Request } from './messages.ts';
+import { burstTicks, NANOSECONDS_PER_TICK, trafficHeader } from './traffic-messages.ts';
 
 const RTM_NEWQDISC = 36;
 const RTM_GETQDISC = 38;
@@ -21,9 +22,6 @@ const TC_H_ROOT = 0xffffffff;
 const TC_H_INGRESS = 0xfffffff1;
 const INGRESS_HANDLE = 0xffff0000;
 const ETH_P_ALL_NETWORK_ORDER = 0x0300;
-
-/** Nanoseconds in one tick of the packet scheduler (PSCHED_SHIFT in net/pkt_sched.h). */
-const NANOSECONDS_PER_TICK = 64;
 
 /** A token bucket (tc-tbf(8)). */
 export interface TokenBucket {
@@ -50,7 +48,7 @@ export function addTokenBucket(link: number, bucket: TokenBucket): Request {
     type: RTM_NEWQDISC,
     flags: NLM_F.CREATE | NLM_F.EXCL,
     body: Buffer.concat([
-      header({ link, handle: 0x10000, parent: TC_H_ROOT }),
+      trafficHeader({ link, handle: 0x10000, parent: TC_H_ROOT }),
       encodeAttributes([
         text(TCA_KIND, 'tbf'),
         nested(TCA_OPTIONS, [
@@ -69,7 +67,7 @@ export function addIngressQdisc(link: number): Request {
     type: RTM_NEWQDISC,
     flags: NLM_F.CREATE | NLM_F.EXCL,
     body: Buffer.concat([
-      header({ link, handle: INGRESS_HANDLE, parent: TC_H_INGRESS }),
+      trafficHeader({ link, handle: INGRESS_HANDLE, parent: TC_H_INGRESS }),
       encodeAttributes([text(TCA_KIND, 'ingress')]),
     ]),
   };
@@ -83,7 +81,7 @@ export function redirectIngress(from: number, to: number): Request {
     type: RTM_NEWTFILTER,
     flags: NLM_F.CREATE | NLM_F.EXCL,
     body: Buffer.concat([
-      header({
+      trafficHeader({
         link: from,
         parent: INGRESS_HANDLE,
         info: (priority << 16) | ETH_P_ALL_NETWORK_ORDER,
@@ -107,7 +105,7 @@ export function redirectIngress(from: number, to: number): Request {
 
 /** Asks for the qdiscs of all links. */
 export function listQdiscs(): Request {
-  return { action: 'list qdiscs', type: RTM_GETQDISC, flags: 0, body: header({ link: 0 }) };
+  return { action: 'list qdiscs', type: RTM_GETQDISC, flags: 0, body: trafficHeader({ link: 0 }) };
 }
 
 export function decodeQdisc(body: Buffer): Qdisc {
@@ -145,12 +143,6 @@ function tokenBucketParameters(bucket: TokenBucket): Buffer {
   return buffer;
 }
 
-/** How long the burst takes at the rate: whole microseconds, as ticks. */
-function burstTicks({ rate, burst }: TokenBucket): number {
-  const microseconds = Math.floor((burst * 1e6) / Number(rate));
-  return Math.min(0xffffffff, Math.floor((microseconds * 1000) / NANOSECONDS_PER_TICK));
-}
-
 /** struct tc_u32_sel with one key whose mask is empty. */
 function matchAll(): Buffer {
   const buffer = Buffer.alloc(16 + 16);
@@ -165,15 +157,5 @@ function redirectParameters(to: number): Buffer {
   buffer.writeInt32LE(TC_ACT_STOLEN, 8);
   buffer.writeInt32LE(TCA_EGRESS_REDIR, 20);
   buffer.writeUInt32LE(to, 24);
-  return buffer;
-}
-
-/** struct tcmsg. */
-function header(tc: { link: number; handle?: number; parent?: number; info?: number }): Buffer {
-  const buffer = Buffer.alloc(20);
-  buffer.writeInt32LE(tc.link, 4);
-  buffer.writeUInt32LE(tc.handle ?? 0, 8);
-  buffer.writeUInt32LE(tc.parent ?? 0, 12);
-  buffer.writeUInt32LE((tc.info ?? 0) >>> 0, 16);
   return buffer;
 }

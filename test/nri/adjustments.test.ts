@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { cgroupLayout } from '../../src/linux/index.ts';
+import { cgroupDirectories, cgroupLayout } from '../../src/linux/index.ts';
 import type { RuntimeConfig } from '../../src/oci/spec/index.ts';
 import { criSuite, execIn, statusOf } from '../cri/suite.ts';
 import {
@@ -80,7 +80,7 @@ function everything(directory: string, pod: Pod) {
         },
         pids: { limit: 77 },
       },
-      cgroupsPath: `/keelson-nri-test/${pod.id}/adjusted`,
+      cgroupsPath: `/nri-${pod.id}/below/adjusted`,
       oomScoreAdj: { value: 444 },
       sysctl: { 'net.ipv4.ip_unprivileged_port_start': '79' },
       namespaces: [{ type: 'ipc' }, { type: '-uts' }],
@@ -111,7 +111,9 @@ describe.each(['crun', 'runc'])('by %s', (handler) => {
     const id = await runContainer(daemon, pod, containerConfig(image, { envs }));
     const inside = (script: string) => execIn(daemon, id, script);
 
-    expect(await inside('tr "\\0" " " < /proc/1/cmdline')).toBe('/bin/sleep 12345 ');
+    // A runtime does not wait for the program to take its place.
+    const command = () => inside('tr "\\0" " " < /proc/1/cmdline');
+    await expect.poll(command).toBe('/bin/sleep 12345 ');
     expect(await inside('echo $ADDED-$GONE-$CHANGED')).toBe('a b--new');
     expect(await inside('test -e /added/passwd && touch /added/x 2>&1 || true')).toMatch(
       'Read-only',
@@ -135,7 +137,7 @@ describe.each(['crun', 'runc'])('by %s', (handler) => {
     expect(spec.annotations).toMatchObject({ 'example.org/added': 'yes' });
     expect(spec.annotations).not.toHaveProperty('io.kubernetes.cri.image-name');
     expect(spec.linux.namespaces).toContainEqual({ type: 'ipc' });
-    expect(await inside('cat /proc/1/cgroup')).toMatch(`/keelson-nri-test/${pod.id}/adjusted`);
+    expect(await inside('cat /proc/1/cgroup')).toMatch(`/nri-${pod.id}/below/adjusted`);
     expect((await statusOf(daemon, id)).resources?.linux).toMatchObject({
       memoryLimitInBytes: BigInt(64 * MEBIBYTE),
       cpuShares: 333n,
@@ -150,11 +152,11 @@ describe.each(['crun', 'runc'])('by %s', (handler) => {
     expect(plugin.requests('PostCreateContainer')[0].container).toMatchObject({
       args: ['/bin/sleep', '12345'],
       rlimits: [{ type: 'RLIMIT_NOFILE', hard: '777', soft: '555' }],
-      linux: { cgroupsPath: `/keelson-nri-test/${pod.id}/adjusted` },
+      linux: { cgroupsPath: `/nri-${pod.id}/below/adjusted` },
     });
     await daemon.removePods();
     const places = [...cgroupLayout().mountpoints.values()];
-    expect(places.filter((place) => existsSync(`${place}/keelson-nri-test`))).toEqual([]);
+    expect(places.filter((place) => existsSync(`${place}/nri-${pod.id}`))).toEqual([]);
   });
 });
 
@@ -210,11 +212,16 @@ test('limits that a plugin set stay when others are updated, and plugins change 
 });
 
 describe('what cannot be is refused, and nothing is left', () => {
+  const used = `/keelson-used-${process.pid}`;
+  const [usedDirectory = ''] = cgroupDirectories(cgroupLayout(), used);
   let pod: Pod;
 
   beforeAll(async () => {
+    await mkdir(usedDirectory);
     pod = await runPod(suite.daemon);
   });
+
+  afterAll(() => rmdir(usedDirectory));
 
   beforeEach(() => plugin.behave({}));
 
@@ -248,7 +255,7 @@ describe('what cannot be is refused, and nothing is left', () => {
       /kernel memory/,
     ],
     ['a relative mount', { mounts: [{ destination: 'x', source: '/etc' }] }, /mount at "x"/],
-    ['a used cgroup', { linux: { cgroupsPath: '/keelson' } }, /already/],
+    ['a used cgroup', { linux: { cgroupsPath: used } }, /already/],
     ['an unknown namespace', { linux: { namespaces: [{ type: 'space' }] } }, /namespace "space"/],
   ])('%s', async (_what, adjustment, message) => {
     const { daemon, image } = suite;

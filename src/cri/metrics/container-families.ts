@@ -65,7 +65,8 @@ const memoryFamilies: Family<Subject>[] = [
   gauge(
     'container_memory_max_usage_bytes',
     'The most memory that was in use at once, in bytes.',
-    ({ details }) => details?.cgroup.memoryPeakBytes,
+    // Linux keeps none on cgroup v2 before 5.19: it was at least as much as it is now.
+    (subject) => subject.details?.cgroup.memoryPeakBytes ?? memory(subject)?.usageBytes,
   ),
   gauge(
     'container_memory_rss',

@@ -40,6 +40,12 @@ test.each<[Given, string]>([
   [{ seccompProfilePath: 'localhost/a\0b' }, 'NUL byte'],
   [{ selinuxOptions: { user: 'a:b' } }, 'selinux_options.user: "a:b"'],
   [{ selinuxOptions: { level: 's0"' } }, 'selinux_options.level'],
+  [{ selinuxOptions: { level: 's0,c4,c5' } }, 'selinux_options.level: "s0,c4,c5"'],
 ])('%o is refused', (given, reason) => {
   expect(() => convert(given)).toThrow(reason);
 });
+
+test.each(['s0', 's0:c4,c5', 's0-s0', 's0-s0:c0.c1023', 's0:c1,c3.c5', 's0:c1-s15:c1,c2'])(
+  'SELinux: "%s" is a level',
+  (level) => expect(convert({ selinuxOptions: { level } }).selinux?.level).toBe(level),
+);

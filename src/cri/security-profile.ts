@@ -39,7 +39,8 @@ function fromMessage(field: string, profile: CriProfile): SecurityProfile {
 
 /** What a part of an SELinux label is made of; a colon would begin the next part. */
 const LABEL_PART = /^[\w.]*$/;
-const LABEL_LEVEL = /^[\w.,:-]*$/;
+/** A sensitivity and its categories, or a range of two such: `s0`, `s0:c1,c2`, `s0-s0:c0.c1023`. */
+const LABEL_LEVEL = /^(s\d+(:c\d+([.,]c\d+)*)?(-s\d+(:c\d+([.,]c\d+)*)?)?)?$/;
 
 export function toSelinux(
   field: string,

@@ -62,7 +62,9 @@ export async function relabelSources(
   parts: { record: ContainerRecord; sandbox: SandboxRecord; sources: readonly string[] },
 ): Promise<void> {
   const { record, sandbox, sources } = parts;
-  const label = labelsOf(pods.host.selinux, sandbox, record)?.mount;
+  const { privileged } = record.config.security;
+  // What is not confined reads every file as it is.
+  const label = privileged ? undefined : labelsOf(pods.host.selinux, sandbox, record)?.mount;
   for (const [index, mount] of record.config.mounts.entries()) {
     const source = sources[index];
     if (!mount.selinuxRelabel || mount.image !== undefined || source === undefined) continue;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { SelinuxOptions } from './config.ts';
-import type { SandboxRecord } from './records.ts';
-import { freeLevel, parseContexts, selinuxLabels } from './selinux.ts';
+import type { ContainerRecord, SandboxRecord } from './records.ts';
+import { freeLevel, labelsOf, parseContexts, selinuxLabels } from './selinux.ts';
 
 const CONTEXTS = `
 process = "system_u:system_r:container_t:s0"
@@ -42,6 +42,18 @@ test('options replace parts of them, those of the container before those of the 
     process: 'staff_u:staff_r:container_t:s0:c1,c2',
     mount: 'staff_u:object_r:container_file_t:s0:c1,c2',
   });
+});
+
+test('of a privileged container the files have a label and the process has none', () => {
+  const container = (privileged: boolean) =>
+    ({ config: { security: { privileged } } }) as unknown as ContainerRecord;
+  const mount = 'system_u:object_r:container_file_t:s0:c1,c2';
+  expect(labelsOf(DEFAULTS, sandbox(), container(true))).toEqual({ mount });
+  expect(labelsOf(DEFAULTS, sandbox(), container(false))).toEqual({
+    process: 'system_u:system_r:container_t:s0:c1,c2',
+    mount,
+  });
+  expect(labelsOf(undefined, sandbox(), container(true))).toBeUndefined();
 });
 
 test('no two pods get the same level', () => {

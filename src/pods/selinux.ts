@@ -75,14 +75,18 @@ function split(label: string): string[] {
   return [user, role, type, level.join(':')];
 }
 
-/** Labels of a container; none where there is no SELinux, nor for what is privileged. */
+/**
+ * Labels of a container; undefined where there is no SELinux. Of a privileged one only files are
+ * labelled: from their label the policy knows that its process is not to be confined (spc_t).
+ */
 export function labelsOf(
   defaults: SelinuxDefaults | undefined,
-  sandbox: SandboxRecord,
-  { config }: ContainerRecord,
-): SelinuxLabels | undefined {
-  if (defaults === undefined || config.security.privileged) return undefined;
-  return selinuxLabels(defaults, sandbox, config.security.selinux);
+  sandbox: Pick<SandboxRecord, 'config' | 'selinuxLevel'>,
+  { config }: Pick<ContainerRecord, 'config'>,
+): Partial<SelinuxLabels> | undefined {
+  if (defaults === undefined) return undefined;
+  const { process, mount } = selinuxLabels(defaults, sandbox, config.security.selinux);
+  return config.security.privileged ? { mount } : { process, mount };
 }
 
 /** Gives all files of a volume a label. A file system that has no labels is left alone. */

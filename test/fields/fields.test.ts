@@ -29,6 +29,7 @@ const values = {
   'LinuxContainerSecurityContext.apparmor_profile': ['localhost/profile'],
   'LinuxContainerSecurityContext.seccomp_profile_path': ['localhost/profile'],
   'LinuxSandboxSecurityContext.seccomp_profile_path': ['localhost/profile'],
+  'SELinuxOption.level': ['s0:c1,c2'],
 };
 
 /** What must stand beside fields. */

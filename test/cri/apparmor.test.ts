@@ -108,6 +108,11 @@ describe.skipIf(suite === undefined)(title, () => {
       expect(await profileOf({ apparmorProfile: `localhost/${LOCALHOST}` })).toBe(
         `${LOCALHOST} (enforce)`,
       );
+      const both = {
+        apparmor: { ...localhost, localhostRef: `localhost/${LOCALHOST}` },
+        apparmorProfile: 'localhost/keelson-absent',
+      };
+      expect(await profileOf(both)).toBe(`${LOCALHOST} (enforce)`);
       expect(await say(script, {})).toBe('done');
       expect(await say(script, { apparmor: localhost })).toBe('refused');
       expect(await say(other, { apparmor: localhost })).toBe('done');

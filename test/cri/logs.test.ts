@@ -46,13 +46,15 @@ async function logOf(changes: DeepPartial<ContainerConfig>): Promise<Line[]> {
 test('a line has time, stream, tag and text; its streams are told apart in order', async () => {
   const before = Date.now();
   const lines = await logOf(
-    shell('echo one; sleep 0.2; echo "two  words" >&2; sleep 0.2; echo; sleep 0.2; echo four'),
+    shell(
+      'echo one; sleep 0.2; echo "two  words" >&2; sleep 0.2; echo; sleep 0.2; echo by name > /dev/stdout',
+    ),
   );
   expect(lines.map(({ stream, tag, text }) => [stream, tag, text])).toEqual([
     ['stdout', 'F', 'one'],
     ['stderr', 'F', 'two  words'],
     ['stdout', 'F', ''],
-    ['stdout', 'F', 'four'],
+    ['stdout', 'F', 'by name'],
   ]);
   for (const { time } of lines) {
     expect(time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d)$/);

@@ -22,6 +22,7 @@ const OF_CONTAINERS = `
   cpu_usage_seconds_total cpu_user_seconds_total cpu_system_seconds_total cpu_cfs_periods_total
   cpu_cfs_throttled_periods_total cpu_cfs_throttled_seconds_total memory_usage_bytes
   memory_working_set_bytes memory_max_usage_bytes memory_rss memory_cache memory_mapped_file
+  memory_total_active_file_bytes memory_total_inactive_file_bytes
   memory_kernel_usage memory_swap memory_failcnt memory_failures_total oom_events_total
   fs_usage_bytes fs_limit_bytes fs_inodes_total fs_inodes_free processes threads threads_max
   file_descriptors sockets ulimits_soft spec_cpu_period spec_cpu_shares spec_memory_limit_bytes
@@ -38,7 +39,6 @@ const OPTIONAL = `
   pressure_cpu_waiting_seconds_total pressure_cpu_stalled_seconds_total
   pressure_memory_waiting_seconds_total pressure_memory_stalled_seconds_total
   pressure_io_waiting_seconds_total pressure_io_stalled_seconds_total
-  memory_total_active_file_bytes memory_total_inactive_file_bytes
 `
   .trim()
   .split(/\s+/)

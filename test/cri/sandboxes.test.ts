@@ -68,8 +68,11 @@ test('a second sandbox of the same name is refused until the first one is remove
   expect(await codeOf(daemon.runtime.runPodSandbox({ config }))).toBe('ALREADY_EXISTS');
   await daemon.runtime.stopPodSandbox({ podSandboxId: first.podSandboxId });
   expect(await codeOf(daemon.runtime.runPodSandbox({ config }))).toBe('ALREADY_EXISTS');
-  const next = podConfig({ ...config, metadata: { ...config.metadata, attempt: 1 } });
-  expect(await codeOf(daemon.runtime.runPodSandbox({ config: next }))).toBe('OK');
+  // Another attempt, and another pod that took the name over, are other names.
+  for (const other of [{ attempt: 1 }, { uid: 'other' }]) {
+    const next = podConfig({ ...config, metadata: { ...config.metadata, ...other } });
+    expect(await codeOf(daemon.runtime.runPodSandbox({ config: next }))).toBe('OK');
+  }
   await daemon.runtime.removePodSandbox({ podSandboxId: first.podSandboxId });
   const again = await daemon.runtime.runPodSandbox({ config });
   expect(again.podSandboxId).not.toBe(first.podSandboxId);

@@ -146,10 +146,12 @@ test('masked paths hide what they name, read-only paths keep it', gvisorIgnores,
   expect(await say(`${write}; echo end`, { ...able, readonlyPaths: [] })).toEqual(['end']);
 });
 
-test('a masked directory is empty', gvisorRefuses, async () => {
-  const count = 'ls /var/www | wc -l';
+test('a masked directory is empty, one made read-only takes no files', gvisorRefuses, async () => {
+  const count = 'ls /var/www | wc -l; touch /var/www/x || echo refused';
   expect(await say(count, {})).toEqual(['1']);
-  expect(await say(count, { maskedPaths: ['/var/www'] })).toEqual(['0']);
+  expect((await say(count, { maskedPaths: ['/var/www'] }))[0]).toBe('0');
+  const [files, , end] = await say(count, { readonlyPaths: ['/var/www'] });
+  expect([files, end]).toEqual(['1', 'refused']);
 });
 
 test('seccomp: unconfined unless asked; RuntimeDefault filters', async () => {

@@ -17,7 +17,7 @@ find_node "$root"
 # cni/: what that kernel has; cri/: cgroup v2, AppArmor, and a kernel that Debian's criu can checkpoint.
 cri() { printf 'test/cri/%s.test.ts ' "$@"; }
 [ $# -gt 0 ] || set -- test/cni/plugins-kernel.test.ts test/cni/plugins-cards.test.ts \
-  $(cri checkpoint apparmor containers resources update-resources statistics metrics) \
+  $(cri checkpoint apparmor containers resources cgroup-mounts update-resources statistics metrics) \
   $(cri security user-namespaces handlers) test/attacks/escapes.test.ts
 
 command -v qemu-system-x86_64 >/dev/null && [ -x /usr/lib/qemu/virtiofsd ] || {

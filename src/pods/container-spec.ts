@@ -124,7 +124,7 @@ export async function containerSpec(pods: Pods, input: ContainerSpecInput): Prom
       boundingCapabilities: isSandboxed
         ? capabilitiesInSandbox(pods.host.boundingCapabilities)
         : pods.host.boundingCapabilities,
-      cgroupV2: pods.host.cgroups.mode === 'unified',
+      cgroupV2: pods.host.cgroups.mode === 'unified' && !isSandboxed,
     },
   };
   const spec = buildRuntimeConfig(request);

@@ -104,6 +104,8 @@ async function initSpec(pods: Pods, record: SandboxRecord, bundle: string): Prom
   const { user, net, ipc, uts } = record.namespaces;
   const { host } = pods;
   const { security } = record.config;
+  const { needsSandbox } = pods.runtimes.get(record.handler);
+  const cgroupV2 = host.cgroups.mode === 'unified' && !needsSandbox;
   const config = buildRuntimeConfig({
     rootfs: join(bundle, 'rootfs'),
     readonlyRootfs: true,
@@ -132,6 +134,7 @@ async function initSpec(pods: Pods, record: SandboxRecord, bundle: string): Prom
       ...(net === undefined ? {} : { network: net }),
       ...(ipc === undefined ? {} : { ipc }),
       ...(uts === undefined ? {} : { uts }),
+      ...(cgroupV2 ? { cgroup: undefined } : {}),
     },
     userMappings: specMappings(record.config.namespaces.user),
     mounts: [
@@ -148,12 +151,8 @@ async function initSpec(pods: Pods, record: SandboxRecord, bundle: string): Prom
       'io.kubernetes.cri.container-type': 'sandbox',
       'io.kubernetes.cri.sandbox-id': record.id,
     },
-    host: {
-      boundingCapabilities: host.boundingCapabilities,
-      cgroupV2: host.cgroups.mode === 'unified',
-    },
+    host: { boundingCapabilities: host.boundingCapabilities, cgroupV2 },
   });
   // A kernel of its own does not see the name of the UTS namespace.
-  const { needsSandbox } = pods.runtimes.get(record.handler);
   return needsSandbox ? { ...config, hostname: hostnameOf(record.config) } : config;
 }

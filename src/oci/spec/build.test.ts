@@ -176,6 +176,15 @@ describe('mounts', () => {
     }
   });
 
+  test('of cgroup v2 are bound in the namespace of the host, whose options mounting would change', () => {
+    const type = (changes: Partial<ContainerSpecRequest>) =>
+      build(changes).mounts.find(({ destination }) => destination === '/sys/fs/cgroup')?.type;
+    const { namespaces, host } = ORDINARY;
+    expect(type({ namespaces: { ...namespaces, cgroup: undefined } })).toBe('cgroup');
+    expect(type({ host: { ...host, cgroupV2: false } })).toBe('cgroup');
+    expect(type({})).toBe('bind');
+  });
+
   test('of mqueue are bound where a user namespace uses the IPC of the host', () => {
     const mqueue = (changes: Partial<ContainerSpecRequest>) =>
       build(changes).mounts.find(({ destination }) => destination === '/dev/mqueue')?.type;

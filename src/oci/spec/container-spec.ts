@@ -45,6 +45,7 @@ export interface ContainerSpecRequest {
   host: {
     /** The capabilities that the daemon itself may hand out. */
     boundingCapabilities: ReadonlySet<string>;
+    /** Whether the cgroups that it can see are of version 2, and the host's. */
     cgroupV2: boolean;
   };
 }

@@ -28,7 +28,7 @@ export const DEFAULT_DEVICE_RULES: readonly DeviceRule[] = [
 
 /** The mounts of each container before its own: what containerd gives too. */
 export function defaultMounts(
-  request: Pick<ContainerSpecRequest, 'privileged' | 'namespaces' | 'userMappings'>,
+  request: Pick<ContainerSpecRequest, 'privileged' | 'namespaces' | 'userMappings' | 'host'>,
 ): SpecMount[] {
   const readonly = request.privileged ? 'rw' : 'ro';
   const hidden = ['nosuid', 'noexec', 'nodev'];
@@ -37,6 +37,9 @@ export function defaultMounts(
   const boundSys = mapped && !('network' in request.namespaces);
   // Likewise for queues. Without one, mounting shows the host's queues, wherever it has them.
   const boundQueues = mapped && !('ipc' in request.namespaces);
+  // Mounted in the host's own namespace, cgroup v2 loses options such as nsdelegate for all.
+  const boundCgroups = request.host.cgroupV2 && !('cgroup' in request.namespaces);
+  const ofCgroups = [...hidden, 'relatime', readonly];
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: hidden },
     {
@@ -62,11 +65,13 @@ export function defaultMounts(
     boundSys
       ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'rro', ...hidden] }
       : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: [...hidden, readonly] },
-    {
-      destination: '/sys/fs/cgroup',
-      type: 'cgroup',
-      source: 'cgroup',
-      options: [...hidden, 'relatime', readonly],
-    },
+    boundCgroups
+      ? {
+          destination: '/sys/fs/cgroup',
+          type: 'bind',
+          source: '/sys/fs/cgroup',
+          options: ['bind', ...ofCgroups],
+        }
+      : { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ofCgroups },
   ];
 }

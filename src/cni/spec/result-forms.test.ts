@@ -74,6 +74,8 @@ describe('results of each version', () => {
   test.each(CNI_VERSIONS)('%s survives nothing at all', (version) => {
     const empty = { interfaces: [], ips: [], routes: [], dns: {} };
     expect(formatResult(empty, version)).toEqual({ cniVersion: version, dns: {} });
+    const none = { ...empty, dns: { nameservers: [], search: [], options: [] } };
+    expect(formatResult(none, version)).toEqual({ cniVersion: version, dns: {} });
     expect(parseResult({ cniVersion: version, dns: null }, '1.1.0', 'it')).toEqual(empty);
   });
 

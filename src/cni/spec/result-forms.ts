@@ -85,12 +85,19 @@ function parseRoute(reader: JsonReader): CniRoute {
 
 function parseDns(reader: JsonReader | undefined): CniDns {
   if (reader === undefined) return {};
-  return compact({
-    nameservers: reader.get('nameservers')?.strings(),
-    domain: reader.get('domain')?.string() || undefined,
-    search: reader.get('search')?.strings(),
-    options: reader.get('options')?.strings(),
-  });
+  return withoutEmpty(
+    compact({
+      nameservers: reader.get('nameservers')?.strings(),
+      domain: reader.get('domain')?.string(),
+      search: reader.get('search')?.strings(),
+      options: reader.get('options')?.strings(),
+    }),
+  );
+}
+
+/** An empty list says no more than none, and the reference plugins print none. */
+function withoutEmpty(dns: CniDns): CniDns {
+  return Object.fromEntries(Object.entries(dns).filter(([, value]) => value.length > 0));
 }
 
 /** The result in the form of `version`, ready to be written as JSON. What that version cannot say is left out. */
@@ -116,7 +123,7 @@ function formatParts(result: CniResult): Record<string, unknown> {
     ...(interfaces.length === 0 ? {} : { interfaces }),
     ...(ips.length === 0 ? {} : { ips }),
     ...(routes.length === 0 ? {} : { routes }),
-    dns,
+    dns: withoutEmpty(dns),
   };
 }
 
@@ -138,5 +145,6 @@ function formatAncient(result: CniResult, version: CniVersion): Record<string, u
       routes: routes.length === 0 ? undefined : routes,
     });
   };
-  return compact({ cniVersion: version, ip4: part(4), ip6: part(6), dns: result.dns });
+  const dns = withoutEmpty(result.dns);
+  return compact({ cniVersion: version, ip4: part(4), ip6: part(6), dns });
 }

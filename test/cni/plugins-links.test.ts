@@ -145,6 +145,11 @@ describe('does what the reference does', () => {
 
   test.each([
     ['configured', {}, ''],
+    [
+      'in capitals, with zeros',
+      { ipam: ipam({ routes: [{ dst: '0::/0', gw: 'FD00::0:1' }] }) },
+      '',
+    ],
     ['CNI_ARGS', {}, 'IP=10.9.0.7/24,fd09::7/64;GATEWAY=10.9.0.1;IgnoreUnknown=1;X=y'],
     ['args', { args: { cni: { ips: ['10.8.0.7/24'] } } }, 'GATEWAY=10.8.0.1'],
     ['runtimeConfig', { RuntimeConfig: { ips: ['10.7.0.7/24', 'fd07::7/64'] } }, 'GATEWAY=fd07::1'],

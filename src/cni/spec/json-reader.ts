@@ -1,4 +1,4 @@
-import { messageOf, parseCidr, parseIp } from '../../base/index.ts';
+import { formatCidr, formatIp, messageOf, parseCidr, parseIp } from '../../base/index.ts';
 import { CNI_ERROR, CniError } from './error.ts';
 
 /** Characters of a foreign value that a message quotes. */
@@ -76,19 +76,20 @@ export class JsonReader {
     return value;
   }
 
-  /** An IP address, undefined for the empty string. */
+  /** An IP address in its usual form, undefined for the empty string. */
   address(): string | undefined {
     const text = this.string();
     if (text === '') return undefined;
-    if (parseIp(text) === undefined) throw this.#unexpected('an IP address');
-    return text;
+    const ip = parseIp(text);
+    if (ip === undefined) throw this.#unexpected('an IP address');
+    return formatIp(ip);
   }
 
-  /** An address with its prefix length: `10.1.0.5/16`. */
+  /** An address with its prefix length, in the usual form: `10.1.0.5/16`. */
   cidr(): string {
-    const text = this.string();
-    if (parseCidr(text) === undefined) throw this.#unexpected('an address with prefix length');
-    return text;
+    const cidr = parseCidr(this.string());
+    if (cidr === undefined) throw this.#unexpected('an address with prefix length');
+    return formatCidr(cidr);
   }
 
   error(reason: string): CniError {

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { cniTool } from '../../src/cni-tool.ts';
@@ -178,6 +178,13 @@ describe('networks', () => {
     expect(JSON.parse(stdout).networks.map(({ name }: { name: string }) => name)).toEqual([
       ...['stress', 'single', ''],
     ]);
+  });
+
+  it('of a list go before those of other files that have the name', async () => {
+    writeFileSync(join(bench.path('conf'), '05.conf'), '{"name":"stress","type":"nosuch"}');
+    expect((await cni('version', 'stress')).stdout).toContain('portmap');
+    rmSync(join(bench.path('conf'), '10.conflist'));
+    expect((await cni('version', 'stress')).stderr).toContain('nosuch');
   });
 
   it('of the daemon itself count while there is no file', async () => {

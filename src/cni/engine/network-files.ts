@@ -36,10 +36,14 @@ export async function readNetworks(confDir: string): Promise<NetworkFile[]> {
   return found;
 }
 
-/** The network of that name. Fails with NOT_FOUND, and names files that cannot be read. */
+/**
+ * The network of that name; as libcni has it, one of a `.conflist` goes before others.
+ * Fails with NOT_FOUND, and names files that cannot be read.
+ */
 export async function findNetwork(confDir: string, name: string): Promise<NetworkList> {
   const problems: string[] = [];
-  for (const entry of await readNetworks(confDir)) {
+  const rank = ({ file }: NetworkFile) => (extname(file) === '.conflist' ? 0 : 1);
+  for (const entry of (await readNetworks(confDir)).toSorted((a, b) => rank(a) - rank(b))) {
     if ('problem' in entry) problems.push(messageOf(entry.problem));
     else if (entry.network.name === name) return entry.network;
   }

@@ -253,7 +253,8 @@ describe('VERSION', () => {
   });
 
   test('of a plugin that does not know it is the oldest', async () => {
-    await plugins.add('it', failing(4, 'unknown CNI_COMMAND: VERSION'));
+    const required = 'test "$CNI_NETNS" && test "$CNI_IFNAME" && test "$CNI_PATH" || exit 1';
+    await plugins.add('it', `${required}\n${failing(4, 'unknown CNI_COMMAND: VERSION')}`);
     expect(await new ExecInvoker().versions('it', [plugins.bin], NEVER)).toEqual(['0.1.0']);
   });
 

@@ -278,6 +278,15 @@ test('tap: a device that stays, with owner, size and address', async () => {
   });
 });
 
+test.each([
+  ['holds "X"', 'IP=10.9.0.7/24;X=y;IgnoreUnknown=False'],
+  ['IgnoreUnknown is "maybe"', 'IgnoreUnknown=maybe;X=y'],
+  ['"none" is no pair', 'IgnoreUnknown=1;none'],
+])('refuses CNI_ARGS: %s', async (message, args) => {
+  const options = { containerId: newContainerId(), netns: '/absent', args };
+  await expect(ours.add({ type: 'static', ipam: ipam() }, options)).rejects.toThrow(message);
+});
+
 test.each(['ipvlan', 'vlan', 'dummy'])(
   'a kernel without %s is said to be one, and nothing stays',
   async (type) => {

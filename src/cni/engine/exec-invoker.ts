@@ -30,6 +30,9 @@ const BUSY_PAUSE = 1000;
 
 type Environment = Record<string, string | undefined>;
 
+/** Plugins older than the command VERSION miss these before they say that they do not know it. */
+const ASKED_FIRST = { CNI_NETNS: 'dummy', CNI_IFNAME: 'dummy', CNI_CONTAINERID: 'dummy' };
+
 /** Variables of an outer call must not reach an inner one, but for that which allows more. */
 const NOT_HANDED_ON = /^CNI_(?!NETNS_OVERRIDE$)/;
 
@@ -78,7 +81,7 @@ export class ExecInvoker implements PluginInvoker {
     try {
       const output = await this.#run(program, {
         command: 'VERSION',
-        environment: { CNI_COMMAND: 'VERSION', CNI_PATH: path.join(':') },
+        environment: { CNI_COMMAND: 'VERSION', CNI_PATH: path.join(':'), ...ASKED_FIRST },
         input: JSON.stringify({ cniVersion: NEWEST_VERSION }),
         signal,
       });

@@ -11,12 +11,18 @@ export function readArgs(call: PluginCall, known: readonly string[]): Map<string
       .filter((pair) => pair !== '')
       .map(splitPair),
   );
-  const ignore = /^(1|t|true)$/i.test(all.get('IgnoreUnknown') ?? '');
+  const ignore = readFlag(all.get('IgnoreUnknown'));
   const unknown = [...all.keys()].filter((key) => key !== 'IgnoreUnknown' && !known.includes(key));
   if (unknown.length > 0 && !ignore) {
     throw invalid(`it holds ${unknown.map((key) => JSON.stringify(key)).join(', ')}`);
   }
   return new Map([...all].filter(([key]) => known.includes(key)));
+}
+
+function readFlag(text = '0'): boolean {
+  if (/^(1|true)$/i.test(text)) return true;
+  if (/^(0|false)$/i.test(text)) return false;
+  throw invalid(`IgnoreUnknown is ${JSON.stringify(text)}, neither 1 nor 0`);
 }
 
 function splitPair(pair: string): [string, string] {

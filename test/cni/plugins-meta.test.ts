@@ -461,6 +461,21 @@ describe('host-device', () => {
     await ours.del(config, mine);
   });
 
+  test('a device is renamed on its way, whatever has its name in the container', async () => {
+    const mine = { containerId: newContainerId(), netns: bench.namespace(), ifname: 'net1' };
+    const config = { type: 'host-device', device: 'dev6' };
+    for (const [at, peer] of [[undefined, 'peer6'] as const, [mine.netns, 'other6'] as const]) {
+      inside(at, 'ip', 'link', 'add', 'dev6', 'type', 'veth', 'peer', 'name', peer);
+    }
+    await ours.add(config, mine);
+    for (const name of ['net1@', 'dev6@other6']) {
+      expect(inside(mine.netns, 'ip', 'link')).toContain(name);
+    }
+    await ours.del(config, mine);
+    expect(inside(undefined, 'ip', 'link')).toContain('dev6@peer6');
+    expect(inside(mine.netns, 'ip', 'link')).toContain('dev6@other6');
+  });
+
   test('a name that is taken leaves the device where it is', async () => {
     inside(undefined, 'ip', 'link', 'add', 'dev8', 'type', 'veth', 'peer', 'name', 'peer8');
     const mine = { containerId: newContainerId(), netns: bench.namespace() };

@@ -161,7 +161,7 @@ describe.runIf(HAS.vrf)('vrf', () => {
     };
   };
 
-  test.each([{ vrfname: 'red' }, { vrfname: 'red', table: 77 }])('%j', (keys) =>
+  test.each([{ vrfName: 'red' }, { vrfname: 'red', table: 77 }])('%j', (keys) =>
     compare({ type: 'vrf', ...keys }, withInterface),
   );
 });

@@ -163,6 +163,7 @@ export class LayerFetcher {
       opaqueRoot: layer.opaqueRoot,
     };
     layers.hold(request.owner, [id]);
+    request.onComplete(record);
     // Before all is flushed to the disk: what is gone then need not be written to it.
     if (!keepBlobs) await blobs.dropPartial(digest);
     await layers.commit(record);

@@ -29,8 +29,10 @@ export interface LayerRequest extends DescribedLayer {
   owner: string;
   /** Lets so many layers of one image download at a time. */
   lane: Semaphore;
-  /** The layers below, base first, once they are there. */
+  /** The layers below, base first, once their files are complete. */
   below: () => Promise<LayerRecord[]>;
+  /** Hears of the layer as soon as its files are complete, though they may not be on the disk. */
+  onComplete: (layer: LayerRecord) => void;
 }
 
 /** A layer's files in a directory of their own, not committed yet. */

@@ -11,7 +11,7 @@ import {
   span,
 } from '../../base/index.ts';
 import type { Credentials, RegistryClient, Repository, ServedManifest } from '../registry/index.ts';
-import { formatReference, type Platform, type Reference, repositoryOf } from '../spec/index.ts';
+import { formatReference, type Platform, type Reference } from '../spec/index.ts';
 import type { BlobStore } from './blob-store.ts';
 import {
   describeImage,
@@ -19,6 +19,7 @@ import {
   type ImageDescription,
   type ImageSource,
 } from './image-description.ts';
+import { type ImageNames, namesOf, withNames } from './image-names.ts';
 import type { ImageReader } from './image-record.ts';
 import type { ImageRecords, StoredImage } from './image-records.ts';
 import type { LayerFetcher } from './layer-fetcher.ts';
@@ -44,12 +45,6 @@ export interface PullOptions {
   credentials?: Credentials;
   signal: AbortSignal;
   onProgress?: ProgressListener;
-}
-
-/** Names that an image gets. */
-export interface ImageNames {
-  tag: string | undefined;
-  digest: string | undefined;
 }
 
 /** Brings images here. Many may ask for the same one: it is fetched once. */
@@ -211,12 +206,17 @@ export class Puller {
     const both = AbortSignal.any([signal, stop.signal]);
     const lane = new Semaphore(this.#options.parallelLayers);
     const fetching: Promise<LayerRecord>[] = [];
+    // The disk is behind: a layer is completed with those below it before they are on it.
+    const complete: Promise<LayerRecord>[] = [];
     for (const [index, layer] of image.layers.entries()) {
-      const below = () => Promise.all(fetching.slice(0, index));
-      const request = { ...layer, source, owner, lane, below };
-      const record = fetcher.ensure(request, both);
+      const { promise, resolve: onComplete, reject } = Promise.withResolvers<LayerRecord>();
+      const below = () => Promise.all(complete.slice(0, index));
+      const record = fetcher.ensure({ ...layer, source, owner, lane, below, onComplete }, both);
+      record.then(onComplete, reject);
       record.catch((error: unknown) => stop.abort(error));
       fetching.push(record);
+      complete.push(promise);
+      promise.catch(() => {});
     }
     // What was aborted for another's failure is waited for, and fails with the same reason.
     await Promise.allSettled(fetching);
@@ -250,29 +250,6 @@ export class Puller {
       return withNames(stored, names);
     });
   }
-}
-
-function withNames(image: StoredImage, { tag, digest }: ImageNames): StoredImage {
-  const others = image.tags.filter(({ name }) => name !== tag);
-  return {
-    ...image,
-    tags: tag === undefined ? image.tags : [...others, { name: tag, since: Date.now() }],
-    digests: digest === undefined ? image.digests : [...new Set([...image.digests, digest])],
-  };
-}
-
-/** With tag and digest, the digest decides, and the tag is not looked at (distribution reference rules). */
-function namesOf(reference: Reference, digest: string): ImageNames {
-  const repository = repositoryOf(reference);
-  const tag = tagOf(reference);
-  return {
-    tag: tag === undefined ? undefined : `${repository}:${tag}`,
-    digest: `${repository}@${digest}`,
-  };
-}
-
-function tagOf({ tag, digest }: Reference): string | undefined {
-  return digest === undefined ? tag : undefined;
 }
 
 /** Tells callers with other credentials apart: one must not get what another may read. */

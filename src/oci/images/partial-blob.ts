@@ -3,8 +3,11 @@ import { during } from '../../base/index.ts';
 import type { BlobSink } from '../registry/index.ts';
 import type { SharedProgress } from './shared-progress.ts';
 
-/** Bytes that may wait to be written before a transfer is held back. */
-const QUEUE_LIMIT = 4 * 1024 * 1024;
+/**
+ * Bytes that may wait to be written before a transfer is held back. With more of them the
+ * collector looks through all objects of the daemon in the middle of a pull.
+ */
+const QUEUE_LIMIT = 1024 * 1024;
 
 /** A blob's file while it is being downloaded. Chunks are gathered and written together. */
 export class PartialBlob implements BlobSink, AsyncDisposable {

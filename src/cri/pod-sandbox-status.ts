@@ -1,10 +1,11 @@
 import { type PodSandboxStatusRequest, PodSandboxStatusResponse } from '../gen/runtime/v1/api.ts';
-import type { SandboxRecord } from '../pods/index.ts';
+import { createdContainers, now, type SandboxRecord } from '../pods/index.ts';
 import type { UnaryHandler } from './context.ts';
 import { required } from './invalid.ts';
 import { resourcesJson } from './resources.ts';
-import { sandboxStatus } from './status-messages.ts';
+import { containerStatus, sandboxStatus } from './status-messages.ts';
 
+/** With its containers, so that a kubelet that follows events need not ask for each of them. */
 export const podSandboxStatus: UnaryHandler<PodSandboxStatusRequest, PodSandboxStatusResponse> = (
   { pods },
   request,
@@ -13,6 +14,8 @@ export const podSandboxStatus: UnaryHandler<PodSandboxStatusRequest, PodSandboxS
   return PodSandboxStatusResponse.fromPartial({
     status: sandboxStatus(record),
     info: request.verbose ? { info: JSON.stringify(verboseInfo(record)) } : {},
+    containersStatuses: createdContainers(pods.containers, record.id).map(containerStatus),
+    timestamp: BigInt(now()),
   });
 };
 

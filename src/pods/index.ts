@@ -9,7 +9,7 @@ export { type CommandIo, type ExecStreamRequest, execStream } from './exec-strea
 export { type ExecResult, type ExecSyncRequest, execSync } from './exec-sync.ts';
 export * from './lifecycle-observer.ts';
 export { openPods, type PodsOptions } from './open-pods.ts';
-export type { PodEvent, PodEventType } from './pod-events.ts';
+export { createdContainers, type PodEvent, type PodEventType } from './pod-events.ts';
 export type { HostFacts, PodSettings, Pods } from './pods.ts';
 export { forwardPort } from './port-forward.ts';
 export * from './records.ts';

@@ -75,12 +75,20 @@ export class PodEvents {
 
   #publish(type: PodEventType, id: string, sandbox: SandboxRecord | undefined): void {
     if (this.#subscribers.size === 0) return;
-    const containers = this.#containers
-      .list()
-      .filter(({ sandboxId, state }) => sandboxId === sandbox?.id && state.phase !== 'creating');
+    const containers = createdContainers(this.#containers, sandbox?.id);
     const event: PodEvent = { type, id, at: now(), sandbox, containers };
     for (const subscriber of this.#subscribers) subscriber.push(event);
   }
+}
+
+/** The containers of a sandbox, without those that are being created and may never be there. */
+export function createdContainers(
+  containers: RecordStore<ContainerRecord>,
+  sandboxId: string | undefined,
+): ContainerRecord[] {
+  return containers
+    .list()
+    .filter((record) => record.sandboxId === sandboxId && record.state.phase !== 'creating');
 }
 
 class Subscription {

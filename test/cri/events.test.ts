@@ -70,6 +70,24 @@ test('each subscriber hears each change once and in order, with the pod as it wa
   }
 });
 
+test('the status of a pod has what an event of it would have', async () => {
+  const { daemon, image } = suite;
+  const pod = await runPod(daemon);
+  const { events, cancel } = subscribe();
+  const containerId = await runContainer(daemon, pod, containerConfig(image));
+  await runContainer(daemon, await runPod(daemon), containerConfig(image));
+  const started = ({ containerId: id, containerEventType }: ContainerEventResponse) =>
+    id === containerId && containerEventType === 1;
+  await waitFor('the event', async () => events.some(started));
+  cancel();
+  const event = events.find(started)!;
+  const answer = await daemon.runtime.podSandboxStatus({ podSandboxId: pod.id });
+  expect(answer.containersStatuses).toEqual(event.containersStatuses);
+  expect(answer.containersStatuses.map(({ id }) => id)).toEqual([containerId]);
+  expect(answer.status).toEqual(event.podSandboxStatus);
+  expect(answer.timestamp).toBeGreaterThan(event.createdAt);
+});
+
 test('what happened before the subscription is not told', async () => {
   const pod = await runPod(suite.daemon);
   const containerId = await createContainer(suite.daemon, pod, containerConfig(suite.image));

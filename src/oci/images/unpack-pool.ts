@@ -9,7 +9,13 @@ import type { WrittenLayer } from './layer-files.ts';
 import type { SharedProgress } from './shared-progress.ts';
 import { SharedSlots } from './shared-slots.ts';
 import type { UnpackJob } from './unpack-layer.ts';
-import type { WorkerAnswer, WorkerSettings, WorkerTaskKind, WorkerTasks } from './worker-tasks.ts';
+import type {
+  WorkerAnswer,
+  WorkerMessage,
+  WorkerSettings,
+  WorkerTaskKind,
+  WorkerTasks,
+} from './worker-tasks.ts';
 
 export interface UnpackPoolOptions {
   /** Workers at most. Default: one for each core, four at most. */
@@ -127,7 +133,7 @@ export class UnpackPool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
-    await Promise.all([...this.#all].map((worker) => worker.terminate()));
+    await Promise.all([...this.#all].map(end));
   }
 
   /** Has a worker that nobody needs help where a layer is being unpacked. */
@@ -185,7 +191,7 @@ export class UnpackPool implements AsyncDisposable {
     worker.unref();
     const timer = setTimeout(() => {
       this.#forget(worker);
-      void worker.terminate();
+      void end(worker);
     }, this.#idleTime);
     this.#idle.push({ worker, timer: timer.unref() });
   }
@@ -195,6 +201,18 @@ export class UnpackPool implements AsyncDisposable {
     const index = this.#idle.findIndex((idle) => idle.worker === worker);
     if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.timer);
   }
+}
+
+/**
+ * Has a worker end after what it is doing. It must not be terminated: while it loads a native
+ * module, or calls one, that aborts the whole process.
+ */
+function end(worker: Worker): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  worker.once('exit', () => resolve());
+  worker.ref();
+  worker.postMessage('end' satisfies WorkerMessage);
+  return promise;
 }
 
 /** The directory that the compile cache was enabled with; Node answers one of its own within. */

@@ -8,14 +8,17 @@ import { settleLayer } from './settle-layer.ts';
 import { SharedSlots } from './shared-slots.ts';
 import { SmallFiles } from './small-files.ts';
 import { unpackLayer } from './unpack-layer.ts';
-import type { WorkerAnswer, WorkerSettings, WorkerTask } from './worker-tasks.ts';
+import type { WorkerAnswer, WorkerMessage, WorkerSettings, WorkerTask } from './worker-tasks.ts';
 
 // The program of an unpack worker: it answers one task after the other.
 const { gunzip }: WorkerSettings = workerData;
 flushCompileCache();
 
-parentPort?.on('message', async (task: WorkerTask) => {
-  parentPort?.postMessage(await answerTask(task));
+let busy: Promise<void> | undefined;
+parentPort?.on('message', async (message: WorkerMessage) => {
+  await busy;
+  if (message === 'end') parentPort?.close();
+  else busy = answerTask(message).then((answer) => parentPort?.postMessage(answer));
 });
 
 /** Does a task. Never rejects: a failure is an answer, too. */

@@ -38,6 +38,9 @@ export type WorkerTask = {
   [Kind in WorkerTaskKind]: { kind: Kind; job: WorkerTasks[Kind]['job'] };
 }[WorkerTaskKind];
 
+/** What a worker is sent: a task, or that it shall end after those that it has. */
+export type WorkerMessage = WorkerTask | 'end';
+
 export type WorkerAnswer =
   | { ok: true; result: WorkerTasks[WorkerTaskKind]['result'] }
   | { ok: false; code: ErrorCode; message: string };

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { copyFile, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { findProgram } from './find-program.ts';
 import {
@@ -43,12 +44,15 @@ test('a command name cannot pass for other fields', async () => {
 });
 
 test('a zombie counts as gone', async () => {
-  // The shell's child ends while nobody waits for it.
-  const script = 'sleep 0 & echo $!; exec sleep 1000';
-  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  // The shell's child ends when nobody waits for it any more.
+  const script = 'read line <&3 & echo $!; exec sleep 1000';
+  const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore', 'pipe'] });
   try {
-    const [line] = await once(parent.stdout, 'data');
+    const [line] = await once(parent.stdout!, 'data');
     const pid = Number(String(line));
+    const program = () => readFile(`/proc/${parent.pid}/comm`, 'utf8');
+    await expect.poll(program).toBe('sleep\n');
+    (parent.stdio[3] as Writable).end();
     const state = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.[0];
     await expect.poll(state).toBe('Z');
     expect(identifyProcess(pid)).toBeUndefined();

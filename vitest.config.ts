@@ -17,6 +17,8 @@ export default defineConfig({
     // by side; most of them wait for programs.
     maxWorkers: 3,
     pool: 'forks',
+    // As src/main.ts has it.
+    execArgv: ['--no-wasm-code-gc'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // Looks at the whole machine, so only where nobody else works on it: see scripts/test.sh.

@@ -3,7 +3,11 @@ import { readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 
+// In Node 24 this collection may free code twice where threads come and go, and aborts the
+// process (nodejs/node#66366). Little is left behind: only Node's own parsers are WebAssembly.
+setFlagsFromString('--no-wasm-code-gc');
 // The launcher has said where; what is run by Keelson need not know. Never below the
 // temporary directory, Node's own choice: what lies there others may have put.
 enableCompileCache(join(homedir(), '.cache', 'keelson', 'compiled'));

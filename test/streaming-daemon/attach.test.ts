@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { codeOf, criSuite, ended, shell, statusOf } from '../cri/suite.ts';
+import { codeOf, criSuite, ended, execIn, shell, statusOf } from '../cri/suite.ts';
 import { containerConfig, type Pod, runContainer, runPod, waitFor } from '../harness/index.ts';
 import { CommandClient } from './command-client.ts';
 
@@ -79,8 +79,9 @@ describe.each(['crun', 'runc'])('with %s', (handler) => {
 
   test('a terminal: input, resizing, the end', async () => {
     const script =
-      'trap "stty size" WINCH; echo ready; while :; do read line && echo "got $line" && [ "$line" = bye ] && exit 8; done';
+      'trap "stty size" WINCH; >/ready; while :; do read line && echo "got $line" && [ "$line" = bye ] && exit 8; done';
     const id = await run(script, { stdin: true, tty: true });
+    await execIn(suite.daemon, id, 'until [ -e /ready ]; do sleep 0.1; done');
     const client = await attach(id, { stdin: true, tty: true });
     await client.resize(99, 33);
     await client.shows('33 99\r\n');

@@ -20,6 +20,8 @@ export default defineConfig({
     // As src/main.ts has it.
     execArgv: ['--no-wasm-code-gc'],
     testTimeout: 30_000,
+    // On a busy machine real programs are now and then late. The report marks what was retried.
+    retry: 1,
     hookTimeout: 60_000,
     // Looks at the whole machine, so only where nobody else works on it: see scripts/test.sh.
     globalSetup: process.env['LEAK_CHECK'] === 'on' ? ['test/harness/leak-check.ts'] : [],

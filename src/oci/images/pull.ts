@@ -214,9 +214,10 @@ export class Puller {
       const record = fetcher.ensure({ ...layer, source, owner, lane, below, onComplete }, both);
       record.then(onComplete, reject);
       record.catch((error: unknown) => stop.abort(error));
+      // The record fails with the same error, and is waited for.
+      promise.catch(() => {});
       fetching.push(record);
       complete.push(promise);
-      promise.catch(() => {});
     }
     // What was aborted for another's failure is waited for, and fails with the same reason.
     await Promise.allSettled(fetching);
